@@ -1,0 +1,49 @@
+"""Package metadata. Every dependency has its reason beside it; exact versions and hashes are in the requirements files."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="stock-weather-pipeline",
+    version="0.1.0",
+    description="Daily market and weather data as Dagster assets: audited tables and indicator views, local or on AWS",
+    license="Apache-2.0",
+    packages=find_packages(include=["stock_weather_pipeline", "stock_weather_pipeline.*"]),
+    package_data={"stock_weather_pipeline": ["py.typed", "views/*.sql"]},
+    data_files=[("share/stock_weather_pipeline", ["dagster.yaml", "workspace.yaml"])],
+    python_requires=">=3.10",
+    install_requires=[
+        "dagster==1.13.27",  # the orchestrator: assets, checks, partitions, runs; pinned, its behaviour was measured
+        "dagster-webserver==1.13.27",  # the UI of `make dev`; released together with dagster
+        "requests>=2.32",  # HTTP to the vendors
+        "pyarrow>=25",  # tables in memory, CSV and Parquet files
+        "pandas>=2.3",  # the independent recomputation that checks the indicator views
+        "duckdb>=1.5",  # the SQL engine of the local deployment, in process
+        "sqlglot>=30.30,<31",  # Athena SQL to DuckDB SQL; pinned, its known gaps are guarded by tests
+        "pyiceberg[sql-sqlite,pyiceberg-core]>=0.12,<0.13",  # prod tables; SQLite catalog, month transforms
+        "sqlalchemy>=2.0,<2.1",  # under Dagster and PyIceberg; 2.1 takes a Postgres driver Dagster's NOTIFY fails on
+        "exchange-calendars>=4.13",  # NYSE sessions and holidays
+        "pydantic-settings>=2.15",  # validated settings from the environment and .env
+        "click>=8.1",  # the command line; already under dagster
+        "rich>=14",  # progress bar and tables in the terminal; already under dagster
+        "tzdata>=2025.2",  # time zones on machines without a system database
+    ],
+    extras_require={
+        "aws": [
+            "boto3>=1.44",  # S3, Glue, Athena
+            "dagster-aws>=0.29.27",  # Dagster's own AWS resources
+        ],
+        "dev": [
+            "pytest>=9",  # the tests
+            "pytest-xdist>=3.8",  # the tests on all cores
+            "pytest-timeout>=2.4",  # no test hangs
+            "hypothesis>=6.168",  # property tests for ranges, clocks and parsers
+            "time-machine>=3",  # frozen clocks
+            "mypy>=2.4",  # strict types
+            "pandas-stubs>=2.3",  # types of pandas
+            "types-requests>=2.32",  # types of requests
+            "ruff>=0.17",  # formatter and linter
+            "uv>=0.13",  # writes the lock: `make lock`
+        ],
+    },
+    entry_points={"console_scripts": ["stock-weather=stock_weather_pipeline.cli:main"]},
+)

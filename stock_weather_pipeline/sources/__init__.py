@@ -1,0 +1,1 @@
+"""Where data comes from: vendor clients, quota, planning of requests."""
