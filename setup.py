@@ -1,4 +1,4 @@
-"""Package metadata. Every dependency has its reason beside it; exact versions and hashes are in the requirements files."""
+"""Package metadata. Each dependency has its reason beside it; versions and hashes are locked in requirements*.txt."""
 
 from setuptools import find_packages, setup
 
@@ -15,6 +15,7 @@ setup(
         "dagster==1.13.27",  # the orchestrator: assets, checks, partitions, runs; pinned, its behaviour was measured
         "dagster-webserver==1.13.27",  # the UI of `make dev`; released together with dagster
         "requests>=2.32",  # HTTP to the vendors
+        "numpy>=2.2",  # vectorised simulated data in the sandbox; already under pandas
         "pyarrow>=25",  # tables in memory, CSV and Parquet files
         "pandas>=2.3",  # the independent recomputation that checks the indicator views
         "duckdb>=1.5",  # the SQL engine of the local deployment, in process

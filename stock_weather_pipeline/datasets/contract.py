@@ -6,6 +6,7 @@ Iceberg schema, the column schema in the UI, the checks, the docs. No I/O and no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -74,12 +75,27 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Suspicion:
+    """Worth a warning, never a refusal: an Athena SELECT of suspicious prod rows with their `partition_day`."""
+
+    name: str
+    description: str
+    sql: str
+
+
+def one_row(_day: date) -> int:
+    """The usual number of rows of one entity on one day."""
+    return 1
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One contract.
 
     `entity` is the column whose values are expected every day (a ticker, a location). `day_column` is the column a day
     is cut from, and `day_sql` the Athena expression that gives a typed row's day in New York; both are None for a
-    dataset without partitions.
+    dataset without partitions. `rows_per_entity` is how many rows a complete day has for each
+    entity; `may_be_empty` says that no rows at all can be right.
     """
 
     name: str
@@ -93,6 +109,9 @@ class Dataset:
     day_column: str | None = None
     day_sql: str | None = None
     max_quarantined_share: float = 0.01
+    rows_per_entity: Callable[[date], int] = one_row
+    may_be_empty: bool = False
+    suspicions: tuple[Suspicion, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.column_names

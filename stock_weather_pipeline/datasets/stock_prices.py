@@ -4,7 +4,7 @@ Source: Polygon.io / Massive aggregates with `adjusted=false`. Adjustment for sp
 split does not rewrite history.
 """
 
-from stock_weather_pipeline.datasets.contract import Column, ColumnType, Dataset, Rule
+from stock_weather_pipeline.datasets.contract import Column, ColumnType, Dataset, Rule, Suspicion
 from stock_weather_pipeline.partitions import PartitionSet
 
 # Above any price ever paid on a US exchange (Berkshire Hathaway A: under one million dollars); the vendor once
@@ -61,4 +61,23 @@ STOCK_PRICES = Dataset(
     partition_set=PartitionSet.SESSIONS,
     day_column="trade_date",
     day_sql="trade_date",
+    suspicions=(
+        Suspicion(
+            "no_jump_without_split",
+            "No close is more than half above, or a third below, the one before without a split on that day.",
+            """
+            SELECT closes.ticker, closes.trade_date, closes.previous_close, closes.close,
+                   closes.trade_date AS partition_day
+            FROM (
+                SELECT ticker, trade_date, close,
+                       lag(close) OVER (PARTITION BY ticker ORDER BY trade_date) AS previous_close
+                FROM stock_weather.stock_prices
+            ) closes
+            LEFT JOIN stock_weather.stock_splits splits
+                ON splits.ticker = closes.ticker AND splits.execution_date = closes.trade_date
+            WHERE splits.ticker IS NULL
+              AND (closes.close > 1.5 * closes.previous_close OR 1.5 * closes.close < closes.previous_close)
+            """,
+        ),
+    ),
 )

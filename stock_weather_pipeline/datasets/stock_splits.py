@@ -15,4 +15,5 @@ STOCK_SPLITS = Dataset(
     ),
     key=("ticker", "execution_date"),
     entity="ticker",
+    may_be_empty=True,
 )

@@ -5,7 +5,7 @@ so days are never taken from it; a partition holds the 23, 24 or 25 hours of tha
 """
 
 from stock_weather_pipeline.datasets.contract import Column, ColumnType, Dataset
-from stock_weather_pipeline.partitions import PartitionSet
+from stock_weather_pipeline.partitions import PartitionSet, hours_in
 
 
 def _measured(name: str, comment: str, unit: str, minimum: float, maximum: float) -> Column:
@@ -41,4 +41,5 @@ WEATHER = Dataset(
     partition_set=PartitionSet.DAYS,
     day_column="observed_at",
     day_sql="CAST(at_timezone(with_timezone(observed_at, 'UTC'), 'America/New_York') AS DATE)",
+    rows_per_entity=hours_in,
 )

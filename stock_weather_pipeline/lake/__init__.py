@@ -1,0 +1,1 @@
+"""Where data lives: interfaces and, side by side, their local and AWS implementations. `open_lake` chooses."""

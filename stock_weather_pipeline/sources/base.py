@@ -59,11 +59,14 @@ class RangeSource(Protocol):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All rows of a dataset without partitions, as strings in the contract's columns."""
+    """All rows of a dataset without partitions, as strings in the contract's columns.
+
+    `simulated` is None when no vendor was asked.
+    """
 
     table: pa.Table
     calls: int
-    simulated: bool
+    simulated: bool | None
 
 
 class SnapshotSource(Protocol):

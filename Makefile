@@ -1,0 +1,52 @@
+# Every target sets up what it needs. Only Python 3.10+ with venv, and make, have to be there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test dev lint format lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: $(VENV)/runtime ## Materialize every layer of both datasets and show what is there
+	@$(BIN)/stock-weather run
+
+test: $(VENV)/dev ## Run the tests
+	$(BIN)/pytest -n auto
+
+dev: $(VENV)/runtime ## Start the Dagster UI with its daemon
+	@$(BIN)/stock-weather dev
+
+lint: $(VENV)/dev ## Formatter check, linter, strict type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev ## Format the code and fix what the linter can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/dev ## Write the locks anew from setup.py
+	$(BIN)/uv pip compile setup.py requirements.in --universal --python-version 3.10 --generate-hashes \
+		--no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
+	$(BIN)/uv pip compile setup.py requirements.in --extra dev --constraint requirements.txt --universal \
+		--python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		-o requirements-dev.txt
+
+clean: ## Remove the virtual environment and caches; data is kept
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.11") if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: requirements.txt setup.py | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,82 @@
+"""Parquet assets: typed rows by day, what failed in quarantine, and the audit's verdict on each day."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from stock_weather_pipeline.assets.reporting import (
+    clear_failure,
+    days_of,
+    materialized,
+    named,
+    partly_materialized,
+    preview,
+    table_schema,
+)
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table
+from stock_weather_pipeline.layers.audit import Finding, audit, parquet_versions
+from stock_weather_pipeline.layers.parquet import type_days, typing_select
+from stock_weather_pipeline.partitions import partitions_definition
+
+
+def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
+    """`parquet/<dataset>`. Types and audits; a bad day does not fail the run here, publishing refuses it."""
+    assert dataset.partition_set is not None
+    table = external_table(dataset, Layer.PARQUET)
+
+    @dg.asset(
+        key=["parquet", dataset.name],
+        deps=[["catalog", dataset.name]],
+        description=f"{dataset.description}\n\nTyped; rows that fail are in stock_weather_quarantine.{dataset.name}.",
+        group_name="parquet",
+        kinds={"parquet", "sql"},
+        partitions_def=partitions_definition(dataset.partition_set, start),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=hashlib.sha256(typing_select(dataset, [start]).encode()).hexdigest()[:12],
+        metadata={
+            "dagster/column_schema": table_schema(table.columns),
+            "dagster/table_name": table.qualified_name,
+        },
+    )
+    def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        days = days_of(context)
+        with clear_failure():
+            unreadable = type_days(lake, dataset, days)
+            findings = audit(lake, dataset, days, unreadable)
+            if len(unreadable) == len(days):
+                raise partly_materialized(context, {}, {}, f"No day can be read. {named(unreadable)}")
+            versions = parquet_versions(lake, dataset, days)
+            newest = max((day for day in days if day in versions), key=str, default=None)
+            rows = (
+                lake.rows(f"SELECT * FROM {table.qualified_name} WHERE {days_predicate(dataset, [newest])} LIMIT 5")
+                if newest
+                else []
+            )
+        return materialized(
+            context,
+            _metadata(lake, dataset, days, findings),
+            {day: versions.get(day, "") for day in days},
+            {"preview": preview(rows)},
+        )
+
+    return asset
+
+
+def _metadata(
+    lake: Lake, dataset: Dataset, days: Sequence[Day], findings: Sequence[Finding]
+) -> dict[Day, dict[str, Any]]:
+    table = external_table(dataset, Layer.PARQUET)
+    metadata: dict[Day, dict[str, Any]] = {
+        day: {"file": dg.MetadataValue.url(lake.objects.uri(table.key(day)))} for day in days
+    }
+    for finding in findings:
+        if finding.check == "rows_accounted":
+            metadata[finding.day]["rows"] = finding.actual
+        if not finding.passed:
+            metadata[finding.day][finding.check] = finding.sentence
+    return metadata

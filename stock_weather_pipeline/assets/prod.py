@@ -1,0 +1,85 @@
+"""Prod assets: audited days, published into the stable Iceberg table in one atomic commit."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from stock_weather_pipeline.assets.reporting import (
+    clear_failure,
+    days_of,
+    materialized,
+    named,
+    partly_materialized,
+    preview,
+    table_schema,
+)
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
+from stock_weather_pipeline.layers.audit import audit, parquet_versions
+from stock_weather_pipeline.layers.parquet import type_days
+from stock_weather_pipeline.layers.prod import Publication, publish
+from stock_weather_pipeline.partitions import partitions_definition
+
+
+class PublishConfig(dg.Config):
+    """How to publish."""
+
+    force: bool = Field(
+        default=False, description="Publish a day even if it shrinks below 80 % of its rows. Never skips the audit."
+    )
+
+
+def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
+    """`prod/<dataset>`. Good days are published even when others are refused; those are named and stay missing."""
+    partitions = partitions_definition(dataset.partition_set, start) if dataset.partition_set else None
+    upstream = ["parquet" if partitions else "raw", dataset.name]
+
+    @dg.asset(
+        key=["prod", dataset.name],
+        deps=[upstream],
+        description=dataset.description,
+        group_name="prod",
+        kinds={"iceberg"},
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        metadata={
+            "dagster/column_schema": table_schema(dataset.columns),
+            "dagster/table_name": f"{PROD_DATABASE}.{dataset.name}",
+        },
+    )
+    def asset(
+        context: dg.AssetExecutionContext, config: PublishConfig, lake: dg.ResourceParam[Lake]
+    ) -> dg.MaterializeResult[Any]:
+        days = days_of(context)
+        with clear_failure():
+            if partitions is None:
+                # Without partitions there is no range to work through: typing and audit are part of this step.
+                audit(lake, dataset, days, type_days(lake, dataset, days))
+            result = publish(lake, dataset, days, context.run_id, config.force)
+            versions = parquet_versions(lake, dataset, days)
+            rows = lake.rows(f"SELECT * FROM {PROD_DATABASE}.{dataset.name} LIMIT 5") if result.rows else []
+        published = {day: versions.get(day, "") for day in days if day in result.rows}
+        metadata = _metadata(result, [*published])
+        if result.refused:
+            raise partly_materialized(
+                context, metadata, published, f"{len(result.refused)} not published. {named(result.refused)}"
+            )
+        return materialized(context, metadata, published, {"preview": preview(rows)})
+
+    return asset
+
+
+def _metadata(result: Publication, days: Sequence[Day]) -> dict[Day, dict[str, Any]]:
+    snapshot = {"snapshot_id": str(result.publish.snapshot_id)} if result.publish else {}
+    return {
+        day: {
+            "dagster/partition_row_count": result.rows[day],
+            "changed": day in result.changed,
+            **(snapshot if day in result.changed else {}),
+        }
+        for day in days
+    }

@@ -1,0 +1,48 @@
+"""View assets: the SQL view exists as written in the repository, and how many rows it has for each day."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from stock_weather_pipeline.assets.reporting import clear_failure, days_of, materialized, preview
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import PROD_DATABASE
+from stock_weather_pipeline.layers.views import create, rows_per_day
+from stock_weather_pipeline.partitions import partitions_definition
+from stock_weather_pipeline.views import VIEWS, View
+
+
+def view_asset(view: View, start: date) -> dg.AssetsDefinition:
+    """`views/<name>`, depending on the tables and views its SQL names."""
+
+    @dg.asset(
+        key=["views", view.name],
+        deps=[["views" if name in VIEWS else "prod", name] for name in view.depends_on],
+        description=f"{view.description}\n\n```sql\n{view.sql}\n```",
+        group_name="views",
+        kinds={"sql", "view"},
+        partitions_def=partitions_definition(view.partition_set, start),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=view.code_version,
+        metadata={
+            "dagster/column_schema": dg.TableSchema(
+                columns=[dg.TableColumn(name, description=comment) for name, comment in view.columns.items()]
+            ),
+            "dagster/table_name": f"{PROD_DATABASE}.{view.name}",
+        },
+    )
+    def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        days = [day for day in days_of(context) if day is not None]
+        with clear_failure():
+            create(lake, view)
+            rows = rows_per_day(lake, view, days)
+            newest = lake.rows(
+                f"SELECT * FROM {PROD_DATABASE}.{view.name} WHERE {view.day_column} = DATE '{max(days)}' "
+                f"ORDER BY {', '.join(view.key)} LIMIT 5"
+            )
+        metadata = {day: {"dagster/partition_row_count": rows.get(day, 0)} for day in days}
+        versions = dict.fromkeys(days, view.code_version)
+        return materialized(context, metadata, versions, {"preview": preview(newest)})
+
+    return asset

@@ -1,0 +1,32 @@
+"""Checks of the parquet layer: the audit's verdicts, as they were computed for publishing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import Day
+from stock_weather_pipeline.layers.audit import CHECKS, verdicts
+
+
+def parquet_checks(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """The checks of `parquet/<dataset>`."""
+    assert dataset.partition_set is not None
+
+    def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
+        known = verdicts(lake, dataset, days)
+        unjudged = [Violation(day, "a verdict", "the day was never audited") for day in days if day not in known]
+        for name, description in CHECKS.items():
+            failed = [
+                Violation(finding.day, finding.expected, finding.actual, finding.sample)
+                for findings in known.values()
+                for finding in findings
+                if finding.check == name and not finding.passed
+            ]
+            yield Outcome(name, description, [*unjudged, *failed])
+
+    return layer_checks(["parquet", dataset.name], CHECKS, judge)

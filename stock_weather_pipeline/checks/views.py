@@ -1,0 +1,106 @@
+"""Checks of the views: their rows for the days equal an independent recomputation to 1e-9."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from stock_weather_pipeline.checks.recomputation import RECOMPUTATIONS, Tables
+from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
+from stock_weather_pipeline.layers.views import base_tables, days_between
+from stock_weather_pipeline.views import View
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOLERANCE = 1e-9
+# Recomputing needs whole histories in memory; this many tickers show a wrong formula as well as all of them.
+_TICKERS = 25
+
+
+def view_checks(view: View) -> dg.AssetChecksDefinition:
+    """The check of `views/<name>`."""
+    descriptions = {
+        "equals_recomputation": f"The view's rows equal a second computation outside SQL, to {TOLERANCE:g}; "
+        f"of at most {_TICKERS} tickers."
+    }
+
+    def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
+        known = [day for day in days if day is not None]
+        violations = list(differences(lake, view, known))
+        yield Outcome("equals_recomputation", f"equal to {TOLERANCE:g}", violations)
+
+    return layer_checks(["views", view.name], descriptions, judge)
+
+
+def differences(lake: Lake, view: View, days: Sequence[date]) -> Iterator[Violation]:
+    """Days between the first and the last of `days` on which the view differs from its recomputation."""
+    tickers = _tickers(lake, view)
+    chosen = f" AND ticker IN ({_list(tickers)})" if tickers else ""
+    shown = lake.engine.query(
+        f"SELECT * FROM {PROD_DATABASE}.{view.name} WHERE {days_between(view, days)}{chosen}"
+    ).to_pandas()
+    expected = RECOMPUTATIONS[view.name](_tables(lake, view, tickers, max(days)))
+    expected = expected[(expected[view.day_column] >= min(days)) & (expected[view.day_column] <= max(days))]
+    yield from _compare(view, shown, expected)
+
+
+def _tickers(lake: Lake, view: View) -> list[str]:
+    if "ticker" not in view.columns:
+        return []
+    rows = lake.rows(f"SELECT DISTINCT ticker FROM {PROD_DATABASE}.stock_prices ORDER BY ticker LIMIT {_TICKERS}")
+    return [row["ticker"] for row in rows]
+
+
+def _tables(lake: Lake, view: View, tickers: Sequence[str], last: date) -> Tables:
+    import pandas as pd
+
+    needed = base_tables(view)
+
+    def frame(name: str, where: str) -> pd.DataFrame:
+        if name not in needed:
+            return pd.DataFrame()
+        return lake.engine.query(f"SELECT * FROM {PROD_DATABASE}.{name} WHERE {where}").to_pandas()
+
+    chosen = f"ticker IN ({_list(tickers)})" if tickers else "FALSE"
+    # One more day: the last local day of a place west of New York ends in the next partition.
+    until = last + timedelta(days=2)
+    return Tables(
+        frame("stock_prices", f"{chosen} AND trade_date <= DATE '{last}'"),
+        frame("stock_splits", chosen),
+        frame("weather", f"observed_at < TIMESTAMP '{until} 00:00:00'"),
+        frame("locations", "TRUE"),
+    )
+
+
+def _compare(view: View, shown: pd.DataFrame, expected: pd.DataFrame) -> Iterator[Violation]:
+    import numpy as np
+
+    key = list(view.key)
+    both = shown.merge(expected, on=key, how="outer", suffixes=("", "_expected"), indicator=True)
+    wrong = both["_merge"] != "both"
+    scale = both["close"].abs().fillna(1.0) if "close" in both else 1.0
+    for name in view.columns:
+        if name in key:
+            continue
+        actual, wanted = both[name], both[f"{name}_expected"]
+        if actual.dtype.kind in "fiu":
+            # Differences of prices are as exact as the prices are, not as their own small size would ask.
+            limit = TOLERANCE * np.maximum(np.maximum(wanted.abs(), scale), 1.0)
+            same = ((actual - wanted).abs() <= limit) | (actual.isna() & wanted.isna())
+        else:
+            same = (actual == wanted) | (actual.isna() & wanted.isna())
+        wrong |= ~same & (both["_merge"] == "both")
+    for day, rows in both[wrong].groupby(view.day_column):
+        sample: list[dict[str, Any]] = json.loads(rows.head(3).to_json(orient="records", date_format="iso"))
+        yield Violation(day, "the recomputed rows", f"{len(rows)} rows missing, added or different", json.dumps(sample))
+
+
+def _list(values: Sequence[str]) -> str:
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)

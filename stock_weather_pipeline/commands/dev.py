@@ -1,0 +1,25 @@
+"""`stock-weather dev`: the Dagster UI and daemon on the data home."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from stock_weather_pipeline.automation.instance import prepare_dagster_home, shared_file
+from stock_weather_pipeline.commands.output import banner
+from stock_weather_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def dev(console: Console, settings: Settings, port: int) -> None:
+    """Replaces this process by `dagster dev`, bound to this machine only."""
+    home = prepare_dagster_home(settings)
+    banner(console, settings.simulated)
+    console.print(f"Dagster home: {home}", soft_wrap=True)
+    console.print(f"UI: http://127.0.0.1:{port}", soft_wrap=True)
+    os.environ["STOCK_WEATHER_HOME"] = str(settings.home)
+    command = ["-m", "dagster", "dev", "-w", str(shared_file("workspace.yaml")), "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, [sys.executable, *command])

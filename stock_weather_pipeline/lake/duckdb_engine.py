@@ -1,0 +1,226 @@
+"""The SQL engine of the local deployment: DuckDB in process, reading the lake's files, in Athena's dialect.
+
+Iceberg tables are read from the file list PyIceberg plans: DuckDB's own iceberg extension is a download.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from stock_weather_pipeline.errors import LakeError, QueryError
+from stock_weather_pipeline.lake import dialect
+from stock_weather_pipeline.lake.interfaces import Output
+from stock_weather_pipeline.lake.layout import DAY_COLUMNS, PROD_DATABASE, Day, ExternalTable, Layer
+from stock_weather_pipeline.lake.local_catalog import LocalCatalog
+from stock_weather_pipeline.lake.local_objects import LocalObjects
+from stock_weather_pipeline.sources.base import PARTITION_DAY
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from stock_weather_pipeline.lake.iceberg import IcebergTables
+
+
+class DuckDbEngine:
+    """Every statement runs on a connection of its own, which sees the tables that the statement names."""
+
+    def __init__(self, objects: LocalObjects, catalog: LocalCatalog, tables: IcebergTables) -> None:
+        self._objects = objects
+        self._catalog = catalog
+        self._tables = tables
+
+    def query(self, sql: str) -> pa.Table:
+        with self._prepared(sql) as (connection, statement):
+            return connection.sql(statement).to_arrow_table()
+
+    def unload(self, sql: str, outputs: Sequence[Output], days: Sequence[Day]) -> None:
+        with self._prepared(sql) as (connection, statement):
+            connection.execute(f"CREATE TEMP TABLE unloaded AS {statement}")
+            for output in outputs:
+                key = ", ".join(f'"{column.name}"' for column in output.table.columns)
+                select = dialect.to_duckdb(
+                    dialect.parse(
+                        f"SELECT {output.select}, {PARTITION_DAY} FROM unloaded WHERE {output.where} "
+                        f"ORDER BY {PARTITION_DAY}, {key}"
+                    )
+                )
+                reader = connection.sql(select).to_arrow_reader(100_000)
+                self._write_days(output.table, reader, days)
+
+    def write(self, table: ExternalTable, rows: pa.Table, days: Sequence[Day]) -> None:
+        self._write_days(table, rows.sort_by(PARTITION_DAY).to_batches(), days)
+
+    def _write_days(self, table: ExternalTable, batches: Iterable[pa.RecordBatch], days: Sequence[Day]) -> None:
+        import pyarrow.parquet as pq
+
+        schema = _file_schema(table)
+        written: set[Day] = set()
+        for day, rows in _by_day(batches):
+            buffer = io.BytesIO()
+            pq.write_table(rows.cast(schema), buffer, compression="zstd")
+            self._objects.write(table.key(day), buffer.getvalue())
+            written.add(day)
+        self._objects.delete([table.key(day) for day in days if day not in written])
+
+    @contextmanager
+    def _prepared(self, sql: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+        import duckdb
+
+        expression = dialect.parse(sql)
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            },
+        )
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            scope = _Scope(connection, self)
+            for database, name in dialect.table_references(expression):
+                scope.register(database or PROD_DATABASE, name)
+            yield connection, dialect.to_duckdb(expression, schema=scope.schema)
+        except duckdb.Error as error:
+            raise _translated(error) from error
+        finally:
+            connection.close()
+
+    def files_of(self, table: ExternalTable) -> str | None:
+        """The glob of a table's files, or None when it has none."""
+        root = self._objects.path(table.prefix)
+        if next(root.rglob(f"*.{table.layer.suffix}"), None) is None:
+            return None
+        day = "year=*/month=*/day=*/" if table.partitioned else ""
+        return f"{root}/{day}*.{table.layer.suffix}"
+
+    def relation_sql(self, database: str, name: str) -> str | None:
+        """DuckDB SQL for a table or view, or None when there is no such name."""
+        table = self._catalog.get_table(database, name)
+        if table is not None:
+            return _external_sql(table, self.files_of(table))
+        if database == PROD_DATABASE and self._tables.exists(name):
+            return _iceberg_sql(self._tables, name)
+        return None
+
+    def view_sql(self, database: str, name: str) -> str | None:
+        view = self._catalog.get_view(name) if database == PROD_DATABASE else None
+        return view.sql if view is not None else None
+
+    def names(self, database: str) -> list[str]:
+        prod = self._tables.names() if database == PROD_DATABASE else []
+        return sorted({*self._catalog.names(database), *prod})
+
+
+class _Scope:
+    """The tables and views one statement sees, registered as DuckDB views, with their column types."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, engine: DuckDbEngine) -> None:
+        self._connection = connection
+        self._engine = engine
+        self.schema: dict[tuple[str, str], dict[str, str]] = {}
+        connection.execute(f"CREATE SCHEMA {PROD_DATABASE}; SET schema = '{PROD_DATABASE}'")
+        for layer in Layer:
+            connection.execute(f"CREATE SCHEMA {layer.database}")
+
+    def register(self, database: str, name: str) -> None:
+        if (database, name) in self.schema:
+            return
+        view = self._engine.view_sql(database, name)
+        sql: str | None
+        if view is not None:
+            expression = dialect.parse(view)
+            for inner_database, inner_name in dialect.table_references(expression):
+                self.register(inner_database or PROD_DATABASE, inner_name)
+            sql = dialect.to_duckdb(expression, schema=self.schema)
+        else:
+            sql = self._engine.relation_sql(database, name)
+        if sql is None:
+            known = ", ".join(self._engine.names(database)) or "nothing yet: run `stock-weather run` first"
+            raise QueryError(f"There is no table or view {database}.{name}; {database} holds {known}.")
+        self._connection.execute(f'CREATE VIEW {database}."{name}" AS {sql}')
+        described = self._connection.execute(f'DESCRIBE {database}."{name}"').fetchall()
+        self.schema[(database, name)] = {column: kind for column, kind, *_ in described}
+
+
+def _external_sql(table: ExternalTable, glob: str | None) -> str:
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    days = ", ".join(DAY_COLUMNS)
+    partitions = f", {days}" if table.partitioned else ""
+    if glob is None:
+        empty = ", ".join(f'CAST(NULL AS {column.type.value}) AS "{column.name}"' for column in table.columns)
+        no_days = "".join(f", CAST(NULL AS VARCHAR) AS {name}" for name in DAY_COLUMNS) if table.partitioned else ""
+        return f"SELECT {empty}{no_days} WHERE false"
+    hive = "hive_partitioning = true, hive_types_autocast = false" if table.partitioned else "hive_partitioning = false"
+    if table.layer is Layer.RAW:
+        columns = ", ".join(f"'{column.name}': 'VARCHAR'" for column in table.columns)
+        return (
+            f"SELECT {names}{partitions} FROM read_csv({_text(glob)}, columns = {{{columns}}}, auto_detect = false, "
+            f"header = true, delim = ',', quote = '\"', escape = '\"', new_line = '\\n', {hive})"
+        )
+    return f"SELECT {names}{partitions} FROM read_parquet({_text(glob)}, {hive})"
+
+
+def _iceberg_sql(tables: IcebergTables, name: str) -> str:
+    files = tables.data_files(name)
+    columns = tables.columns(name)
+    if not files:
+        empty = ", ".join(f'CAST(NULL AS {kind}) AS "{column}"' for column, kind in columns)
+        return f"SELECT {empty} WHERE false"
+    paths = ", ".join(_text(unquote(urlsplit(file).path)) for file in files)
+    names = ", ".join(f'"{column}"' for column, _ in columns)
+    return f"SELECT {names} FROM read_parquet([{paths}])"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _file_schema(table: ExternalTable) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([pa.field(c.name, c.type.arrow, nullable=c.nullable) for c in table.columns])
+
+
+def _by_day(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Day, pa.Table]]:
+    """Whole days of batches sorted by PARTITION_DAY, which is dropped."""
+    import pyarrow as pa
+
+    open_day: Day = None
+    parts: list[pa.RecordBatch] = []
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        days = batch.column(PARTITION_DAY)
+        rows = batch.drop_columns([PARTITION_DAY])
+        start = 0
+        for day, stop in _runs(days):
+            if parts and day != open_day:
+                yield open_day, pa.Table.from_batches(parts)
+                parts = []
+            open_day = day
+            parts.append(rows.slice(start, stop - start))
+            start = stop
+    if parts:
+        yield open_day, pa.Table.from_batches(parts)
+
+
+def _runs(days: pa.Array) -> Iterator[tuple[date | None, int]]:
+    """(value, end of its run) for each run of equal values."""
+    import pyarrow.compute as pc
+
+    encoded = pc.run_end_encode(days)
+    yield from zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist(), strict=True)
+
+
+def _translated(error: duckdb.Error) -> LakeError:
+    text = str(error).strip()
+    first = text.splitlines()[0]
+    if "No space left" in text:
+        return LakeError(f"The disk is full: free space or set STOCK_WEATHER_HOME to another disk ({first}).")
+    return QueryError(f"The query failed: {first}")

@@ -1,0 +1,281 @@
+"""Prod tables as Iceberg through PyIceberg. The same code on a SQLite catalog and a folder, and on Glue and S3.
+
+Only storage of tables belongs here; which rows may be published is decided by the layers.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.datasets.contract import ColumnType
+from stock_weather_pipeline.errors import ConflictError, LakeError
+from stock_weather_pipeline.lake.interfaces import Publish, Scope
+from stock_weather_pipeline.lake.layout import PROD_DATABASE
+from stock_weather_pipeline.lake.local_objects import storage_error
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.expressions import BooleanExpression
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
+    from pyiceberg.table.sorting import SortOrder
+
+_PUBLISH_ID = "publish-id"
+_ATTEMPTS = 8
+
+_PROPERTIES = {
+    # A month of the whole market has about 230,000 rows sorted by ticker; small groups let a query skip to one ticker.
+    "write.parquet.row-group-limit": "20000",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    # PyIceberg would repeat a commit without asking again what is to be published; `publish` does.
+    "commit.retry.num-retries": "0",
+}
+
+
+def local_catalog(folder: Path) -> Catalog:
+    """The SQLite catalog of the local deployment, created on first use. Raises LakeError when it cannot be opened."""
+    from pyiceberg.catalog.sql import SqlCatalog
+    from sqlalchemy.exc import SQLAlchemyError
+
+    path = folder / "catalog" / "iceberg.db"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return SqlCatalog(
+            "local",
+            uri=f"sqlite:///{path}?timeout=30",
+            warehouse=(folder / "prod").as_uri(),
+        )
+    except OSError as error:
+        raise storage_error("open", path, error) from error
+    except SQLAlchemyError as error:
+        raise LakeError(
+            f"The catalog {path} cannot be opened ({getattr(error, 'orig', error)}): restore it from a backup, or move "
+            f"{folder} away and run again."
+        ) from error
+
+
+class IcebergTables:
+    """The prod database in a PyIceberg catalog; `open_catalog` is called on first use."""
+
+    def __init__(self, open_catalog: Callable[[], Catalog]) -> None:
+        self._open_catalog = open_catalog
+        self._opened: Catalog | None = None
+
+    @property
+    def _catalog(self) -> Catalog:
+        if self._opened is None:
+            self._opened = self._open_catalog()
+            self._opened.create_namespace_if_not_exists(PROD_DATABASE)
+        return self._opened
+
+    def exists(self, name: str) -> bool:
+        return bool(self._catalog.table_exists((PROD_DATABASE, name)))
+
+    def names(self) -> list[str]:
+        return sorted(identifier[-1] for identifier in self._catalog.list_tables(PROD_DATABASE))
+
+    def ensure(self, dataset: Dataset) -> None:
+        if not self.exists(dataset.name):
+            self._create(dataset)
+
+    def publish(
+        self,
+        dataset: Dataset,
+        change: Callable[[], tuple[pa.Table, Scope] | None],
+        summary: Mapping[str, str],
+    ) -> Publish | None:
+        from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+        from sqlalchemy.exc import OperationalError
+
+        properties = {**summary, _PUBLISH_ID: uuid.uuid4().hex}
+        for attempt in range(1, _ATTEMPTS + 1):
+            table = self._load(dataset.name) or self._create(dataset)
+            # Decided after loading: whatever another writer commits from here on makes the commit below fail.
+            wanted = change()
+            if wanted is None:
+                return None
+            rows, scope = wanted
+            try:
+                with warnings.catch_warnings():
+                    # The usual case: the days are new, and there is nothing to replace.
+                    warnings.filterwarnings("ignore", message="Delete operation did not match any records")
+                    table.overwrite(
+                        rows.cast(dataset.arrow_schema),
+                        overwrite_filter=_filter(dataset, scope),
+                        snapshot_properties=properties,
+                    )
+            except (CommitFailedException, OperationalError) as error:
+                if attempt == _ATTEMPTS:
+                    raise ConflictError(
+                        f"{PROD_DATABASE}.{dataset.name} was changed by other runs {attempt} times while this one tried "
+                        "to publish; nothing was published. Let the others finish, then run again."
+                    ) from error
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))
+            except CommitStateUnknownException as error:
+                raise LakeError(
+                    f"Whether {PROD_DATABASE}.{dataset.name} was published is unknown ({error}): run again."
+                ) from error
+            except OSError as error:
+                raise storage_error("write", Path(table.location()), error) from error
+            else:
+                return self.current(dataset.name)
+        raise AssertionError("unreachable")
+
+    def read(self, dataset: Dataset, scope: Scope) -> pa.Table:
+        table = self._load(dataset.name)
+        if table is None or table.current_snapshot() is None:
+            return dataset.arrow_schema.empty_table()
+        return table.scan(row_filter=_filter(dataset, scope)).to_arrow().cast(dataset.arrow_schema)
+
+    def data_files(self, name: str) -> list[str]:
+        table = self._load(name)
+        if table is None or table.current_snapshot() is None:
+            return []
+        return [task.file.file_path for task in table.scan().plan_files()]
+
+    def columns(self, name: str) -> list[tuple[str, str]]:
+        """Names of the columns with their Athena types."""
+        from pyiceberg.types import IntegerType, LongType, StringType
+
+        table = self._load(name)
+        if table is None:
+            return []
+        renamed = {LongType(): "BIGINT", StringType(): "VARCHAR", IntegerType(): "INTEGER"}
+        return [(f.name, renamed.get(f.field_type, str(f.field_type).upper())) for f in table.schema().fields]
+
+    def current(self, name: str) -> Publish | None:
+        history = self.history(name)
+        return history[0] if history else None
+
+    def history(self, name: str) -> list[Publish]:
+        table = self._load(name)
+        publishes: dict[str, Publish] = {}
+        for snapshot in _lineage(table):
+            # One publish may be two snapshots, a delete and an append; the newest is its state.
+            publish = _publish(snapshot)
+            publishes.setdefault(publish.summary.get(_PUBLISH_ID, str(publish.snapshot_id)), publish)
+        return list(publishes.values())
+
+    def rollback(self, name: str) -> tuple[Publish, Publish | None]:
+        history = self.history(name)
+        if not history:
+            raise LakeError(f"{PROD_DATABASE}.{name} has never been published: there is nothing to roll back.")
+        if len(history) == 1:
+            raise LakeError(f"{PROD_DATABASE}.{name} has only one publish: there is none before it to go back to.")
+        table = self._load(name)
+        assert table is not None
+        table.manage_snapshots().rollback_to_snapshot(history[1].snapshot_id).commit()
+        return history[0], history[1]
+
+    def _load(self, name: str) -> Table | None:
+        from pyiceberg.exceptions import NoSuchTableError, ValidationError
+
+        try:
+            return self._catalog.load_table((PROD_DATABASE, name))
+        except NoSuchTableError:
+            return None
+        except (ValidationError, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise LakeError(
+                f"The metadata of {PROD_DATABASE}.{name} cannot be read ({reason}): it is damaged or from a newer "
+                "version. Upgrade stock_weather_pipeline, or restore the prod folder and its catalog from a backup."
+            ) from error
+
+    def _create(self, dataset: Dataset) -> Table:
+        schema = iceberg_schema(dataset)
+        return self._catalog.create_table_if_not_exists(
+            (PROD_DATABASE, dataset.name),
+            schema=schema,
+            partition_spec=_partition_spec(dataset, schema),
+            sort_order=_sort_order(dataset, schema),
+            properties={**_PROPERTIES, "comment": dataset.description},
+        )
+
+
+def iceberg_schema(dataset: Dataset) -> Schema:
+    """The contract as an Iceberg schema, comments included."""
+    from pyiceberg import types
+    from pyiceberg.schema import Schema
+
+    kinds = {
+        ColumnType.STRING: types.StringType(),
+        ColumnType.DOUBLE: types.DoubleType(),
+        ColumnType.INTEGER: types.IntegerType(),
+        ColumnType.BIGINT: types.LongType(),
+        ColumnType.BOOLEAN: types.BooleanType(),
+        ColumnType.DATE: types.DateType(),
+        ColumnType.TIMESTAMP: types.TimestampType(),
+    }
+    return Schema(
+        *(
+            types.NestedField(n, column.name, kinds[column.type], required=not column.nullable, doc=column.described)
+            for n, column in enumerate(dataset.columns, start=1)
+        )
+    )
+
+
+def _partition_spec(dataset: Dataset, schema: Schema) -> PartitionSpec:
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.transforms import MonthTransform
+
+    if dataset.day_column is None:
+        return PartitionSpec()
+    source = schema.find_field(dataset.day_column).field_id
+    return PartitionSpec(PartitionField(source, 1000, MonthTransform(), f"{dataset.day_column}_month"))
+
+
+def _sort_order(dataset: Dataset, schema: Schema) -> SortOrder:
+    from pyiceberg.table.sorting import SortField, SortOrder
+    from pyiceberg.transforms import IdentityTransform
+
+    return SortOrder(
+        *(SortField(source_id=schema.find_field(name).field_id, transform=IdentityTransform()) for name in dataset.key)
+    )
+
+
+def _filter(dataset: Dataset, scope: Scope) -> BooleanExpression:
+    from pyiceberg.expressions import AlwaysTrue, And, EqualTo, GreaterThanOrEqual, LessThan, Or
+
+    ranges: list[BooleanExpression] = []
+    for first, last in scope.day_ranges:
+        assert dataset.day_column is not None
+        low, high = dataset.bounds(first, last)
+        ranges.append(
+            And(
+                GreaterThanOrEqual(dataset.day_column, low.isoformat()),
+                LessThan(dataset.day_column, high.isoformat()),
+            )
+        )
+    expression: BooleanExpression = reduce(Or, ranges) if ranges else AlwaysTrue()
+    if scope.equals is not None:
+        expression = And(expression, EqualTo(*scope.equals))
+    return expression
+
+
+def _lineage(table: Table | None) -> list[Snapshot]:
+    snapshots: list[Snapshot] = []
+    snapshot = table.current_snapshot() if table is not None else None
+    while table is not None and snapshot is not None:
+        snapshots.append(snapshot)
+        parent = snapshot.parent_snapshot_id
+        snapshot = table.snapshot_by_id(parent) if parent is not None else None
+    return snapshots
+
+
+def _publish(snapshot: Snapshot) -> Publish:
+    summary = dict(snapshot.summary.additional_properties) if snapshot.summary is not None else {}
+    committed_at = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, timezone.utc)
+    return Publish(snapshot.snapshot_id, committed_at, summary)

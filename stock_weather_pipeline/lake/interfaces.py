@@ -1,0 +1,170 @@
+"""What layers need of storage: objects, a catalog, Iceberg tables, a SQL engine. Implementations live beside this file.
+
+Layers, checks and sensors import from here only, so that the same code runs on a folder and on S3, Glue and Athena.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.lake.layout import Day, ExternalTable, ViewDefinition
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object. `version` changes whenever the object is replaced by other bytes; it is opaque."""
+
+    key: str
+    size_bytes: int
+    version: str
+
+
+class Objects(Protocol):
+    """Whole files under keys. A reader sees a file whole or not at all, whenever a writer is killed."""
+
+    def read(self, key: str) -> bytes:
+        """Raises LakeError when there is no such object or it cannot be read."""
+        ...
+
+    def read_start(self, key: str, size_bytes: int) -> bytes: ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Create or replace. Raises LakeError with the reason, such as a full disk; then nothing has changed."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Missing objects are no error."""
+        ...
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """Every object below a prefix, by key."""
+        ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def uri(self, key: str) -> str:
+        """Where a person finds the object."""
+        ...
+
+
+class Catalog(Protocol):
+    """Definitions of external tables and views; no data."""
+
+    def put_table(self, table: ExternalTable) -> None: ...
+
+    def get_table(self, database: str, name: str) -> ExternalTable | None: ...
+
+    def put_view(self, view: ViewDefinition) -> None: ...
+
+    def get_view(self, name: str) -> ViewDefinition | None: ...
+
+    def names(self, database: str) -> list[str]:
+        """Tables and views of a database, sorted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Publish:
+    """One atomic change of a prod table."""
+
+    snapshot_id: int
+    committed_at: datetime
+    summary: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a publish replaces: the given days, rows where a column has a value, both, or (neither) the whole table."""
+
+    day_ranges: tuple[tuple[date, date], ...] = ()
+    equals: tuple[str, str] | None = None
+
+
+class Tables(Protocol):
+    """Iceberg tables of the prod database, one per contract."""
+
+    def exists(self, name: str) -> bool: ...
+
+    def names(self) -> list[str]: ...
+
+    def ensure(self, dataset: Dataset) -> None:
+        """Create the table, empty, unless it exists."""
+        ...
+
+    def publish(
+        self, dataset: Dataset, change: Callable[[], tuple[pa.Table, Scope] | None], summary: Mapping[str, str]
+    ) -> Publish | None:
+        """Replace a scope by rows in one commit, creating the table when it is the first.
+
+        `change` is called for the rows and their scope, and again after another writer was faster, so that it decides
+        on what is there; None means that nothing is to be changed. Raises ConflictError when others keep winning.
+        """
+        ...
+
+    def read(self, dataset: Dataset, scope: Scope) -> pa.Table:
+        """The rows of a scope in the contract's schema; none when there is no table yet."""
+        ...
+
+    def data_files(self, name: str) -> list[str]:
+        """Locations of the files that make up the current snapshot."""
+        ...
+
+    def current(self, name: str) -> Publish | None: ...
+
+    def history(self, name: str) -> list[Publish]:
+        """Publishes that led to the current state, newest first."""
+        ...
+
+    def rollback(self, name: str) -> tuple[Publish, Publish | None]:
+        """Undo the newest publish: (undone, now current). Raises LakeError when there is nothing to go back to."""
+        ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where rows of an unloaded SELECT go: those that fulfil `where`, with the table's columns given by `select`."""
+
+    table: ExternalTable
+    select: str
+    where: str
+
+
+class Engine(Protocol):
+    """SQL in Athena's dialect over raw, parquet, quarantine and prod tables and the views."""
+
+    def query(self, sql: str) -> pa.Table:
+        """One read-only statement. Raises QueryError with the reason, SqlNotAllowedError for anything else."""
+        ...
+
+    def unload(self, sql: str, outputs: Sequence[Output], days: Sequence[Day]) -> None:
+        """Replace `days` of each output's table by the rows of a SELECT.
+
+        `sql` has a column `partition_day`, the day of each row. A day without rows is left without files.
+        """
+        ...
+
+    def write(self, table: ExternalTable, rows: pa.Table, days: Sequence[Day]) -> None:
+        """Replace `days` of an external Parquet table by `rows`, which carry a last column `partition_day`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Everything stored, in one deployment."""
+
+    objects: Objects
+    catalog: Catalog
+    tables: Tables
+    engine: Engine
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """A small result as Python values."""
+        result: list[dict[str, Any]] = self.engine.query(sql).to_pylist()
+        return result

@@ -1,0 +1,103 @@
+"""Objects in a folder. Files appear whole or not at all: written beside their place, then renamed over it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stock_weather_pipeline.errors import LakeError
+from stock_weather_pipeline.lake.interfaces import StoredObject
+
+_PARTIAL = ".partial"
+
+
+class LocalObjects:
+    """Objects below `root`; a key is a path relative to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        path = self.root / key
+        if ".." in path.parts or (path.is_absolute() and not path.is_relative_to(self.root)):
+            raise LakeError(f"{key!r} is not a key inside {self.root}.")
+        return path
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self.path(key).read_bytes()
+        except OSError as error:
+            raise storage_error("read", self.path(key), error) from error
+
+    def read_start(self, key: str, size_bytes: int) -> bytes:
+        try:
+            with self.path(key).open("rb") as file:
+                return file.read(size_bytes)
+        except OSError as error:
+            raise storage_error("read", self.path(key), error) from error
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self.path(key)
+        partial: str | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.replace(partial, path)
+        except OSError as error:
+            if partial is not None:
+                Path(partial).unlink(missing_ok=True)
+            raise storage_error("write", path, error) from error
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                self.path(key).unlink(missing_ok=True)
+            except OSError as error:
+                raise storage_error("delete", self.path(key), error) from error
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        # A prefix may end inside a name, as on S3.
+        folder = self.path(prefix) if prefix.endswith("/") or not prefix else self.path(prefix).parent
+        found = (self._stored(entry) for entry in _files(folder))
+        return sorted((item for item in found if item.key.startswith(prefix)), key=lambda item: item.key)
+
+    def exists(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def uri(self, key: str) -> str:
+        return self.path(key).as_uri()
+
+    def _stored(self, entry: os.DirEntry[str]) -> StoredObject:
+        stat = entry.stat()
+        key = os.path.relpath(entry.path, self.root).replace(os.sep, "/")
+        # Every write makes a new file, so the inode tells replaced files apart even within one clock tick.
+        return StoredObject(key, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}")
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(Path(entry.path))
+            elif not entry.name.endswith(_PARTIAL):
+                yield entry
+
+
+def storage_error(verb: str, path: Path, error: OSError) -> LakeError:
+    """The sentence for a failed file operation, with the next step where there is one."""
+    advice = {
+        errno.ENOSPC: "the disk is full; free space or set STOCK_WEATHER_HOME to another disk, then run again",
+        errno.EDQUOT: "the disk quota is used up; free space or set STOCK_WEATHER_HOME to another disk, then run again",
+        errno.EROFS: "the file system is read-only; set STOCK_WEATHER_HOME to a folder that can be written",
+        errno.EACCES: "permission denied; set STOCK_WEATHER_HOME to a folder that you may write",
+        errno.EPERM: "permission denied; set STOCK_WEATHER_HOME to a folder that you may write",
+        errno.ENOENT: "there is no such file",
+    }.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
+    return LakeError(f"Cannot {verb} {path}: {advice}.")

@@ -1,0 +1,114 @@
+"""The parquet layer: one SELECT types the raw rows of a range; rows that fail go to quarantine with their reason.
+
+Every statement is derived from the contract. Whether a day is good enough to publish is the audit's question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.datasets.contract import Column, ColumnType
+from stock_weather_pipeline.datasets.rules import row_rules
+from stock_weather_pipeline.lake.interfaces import Lake, Output
+from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table, partition_day_sql
+from stock_weather_pipeline.layers import catalog
+
+# Keeps one typing SELECT within a few hundred megabytes of memory; five years of one ticker are one chunk.
+_CHUNK_BYTES = 128 * 1024 * 1024
+
+
+def type_days(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, str]:
+    """Type `days` into Parquet and quarantine, replacing what was there.
+
+    Returns the days that could not be read, with the reason; their earlier Parquet stays as it was.
+    """
+    catalog.register(lake, dataset)
+    unreadable = catalog.problems(lake, dataset, days)
+    good = [day for day in days if day not in unreadable]
+    for chunk in _chunks(lake, dataset, good):
+        lake.engine.unload(typing_select(dataset, chunk), _outputs(dataset), chunk)
+    return unreadable
+
+
+def typing_select(dataset: Dataset, days: Sequence[Day]) -> str:
+    """Athena SQL: distinct raw rows (columns `raw_*`), typed columns, `partition_day`, and `reason` (NULL for good)."""
+    raw = external_table(dataset, Layer.RAW)
+    names = ", ".join(dataset.column_names)
+    originals = ", ".join(f"{name} AS raw_{name}" for name in dataset.column_names)
+    typed = ", ".join(f"{_typed(column)} AS {column.name}" for column in dataset.columns)
+    whens = " ".join(f"WHEN {condition} THEN '{reason}'" for condition, reason in _failures(dataset))
+    return (
+        f"WITH raw AS (SELECT DISTINCT {names}, {partition_day_sql(dataset)} AS partition_day "
+        f"FROM {raw.qualified_name} WHERE {days_predicate(dataset, days)}), "
+        f"typed AS (SELECT partition_day, {originals}, {typed} FROM raw) "
+        f"SELECT *, CASE {whens} END AS reason FROM typed"
+    )
+
+
+def _outputs(dataset: Dataset) -> list[Output]:
+    return [
+        Output(external_table(dataset, Layer.PARQUET), ", ".join(dataset.column_names), "reason IS NULL"),
+        Output(
+            external_table(dataset, Layer.QUARANTINE),
+            ", ".join([*(f"raw_{name} AS {name}" for name in dataset.column_names), "reason"]),
+            "reason IS NOT NULL",
+        ),
+    ]
+
+
+def _failures(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    for column in dataset.columns:
+        if column.type is not ColumnType.STRING:
+            kind = {ColumnType.DATE: "a date", ColumnType.TIMESTAMP: "a time"}.get(column.type, "a number")
+            if column.type in (ColumnType.INTEGER, ColumnType.BIGINT):
+                kind = "a whole number"
+            yield f"{_text(column)} IS NOT NULL AND {column.name} IS NULL", f"{column.name} is not {kind}"
+        if not column.nullable:
+            yield f"{column.name} IS NULL", f"{column.name} is missing"
+    for rule in row_rules(dataset):
+        yield f"NOT ({rule.sql})", rule.name
+
+
+def _text(column: Column) -> str:
+    return f"NULLIF(trim(raw_{column.name}), '')"
+
+
+def _typed(column: Column) -> str:
+    # An empty field is NULL to one engine and '' to another.
+    text = f"NULLIF(trim({column.name}), '')"
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    if column.type is ColumnType.STRING:
+        return text
+    if column.type is ColumnType.DOUBLE:
+        return number
+    if column.type is ColumnType.DATE:
+        return f"CASE WHEN regexp_like({text}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$') THEN TRY_CAST({text} AS DATE) END"
+    if column.type is ColumnType.TIMESTAMP:
+        return f"TRY_CAST(replace({text}, 'T', ' ') AS TIMESTAMP)"
+    if column.type in (ColumnType.INTEGER, ColumnType.BIGINT):
+        # Engines disagree on casting text such as '3.0' to a whole number, and on rounding 2.5.
+        largest = "2147483647" if column.type is ColumnType.INTEGER else "9007199254740992"
+        whole = f"{number} = floor({number}) AND abs({number}) <= {largest}"
+        return f"CASE WHEN {whole} THEN CAST({number} AS {column.type.value}) END"
+    raise ValueError(f"{column.name}: no typing rule for {column.type.value}")
+
+
+def _chunks(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[list[Day]]:
+    table = external_table(dataset, Layer.RAW)
+    if not days:
+        return
+    if len(days) == 1:
+        yield list(days)
+        return
+    sizes = {item.key: item.size_bytes for item in lake.objects.list(table.prefix)}
+    chunk: list[Day] = []
+    total = 0
+    for day in days:
+        size = sizes.get(table.key(day), 0)
+        if chunk and total + size > _CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(day)
+        total += size
+    yield chunk

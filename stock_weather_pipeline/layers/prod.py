@@ -1,0 +1,190 @@
+"""The prod layer: publishes audited days into the stable table, in one atomic commit, and can undo the last one.
+
+The gate stands here: a day whose audit failed, or that would lose a fifth of its rows, is refused, and does not keep
+the others from being published. A null never overwrites a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.datasets.contract import ColumnType
+from stock_weather_pipeline.lake.interfaces import Lake, Publish, Scope
+from stock_weather_pipeline.lake.layout import (
+    PROD_DATABASE,
+    Day,
+    Layer,
+    day_ranges,
+    days_predicate,
+    external_table,
+    partition_day_sql,
+)
+from stock_weather_pipeline.layers.audit import Finding, audit, parquet_versions, verdicts
+from stock_weather_pipeline.sources.base import PARTITION_DAY
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SMALLEST_SHARE_KEPT = 0.8
+
+
+@dataclass
+class Publication:
+    """What publishing did with each day: rows of the days now in the table, and why a day was refused."""
+
+    rows: dict[Day, int] = field(default_factory=dict)
+    changed: set[Day] = field(default_factory=set)
+    refused: dict[Day, str] = field(default_factory=dict)
+    publish: Publish | None = None
+
+
+def publish(lake: Lake, dataset: Dataset, days: Sequence[Day], run_id: str, force: bool = False) -> Publication:
+    """Publish the days whose audit passed; a day that already is in the table as it should be costs no commit.
+
+    `force` allows a day to shrink; it never lets a day through whose audit failed.
+    """
+    result = Publication()
+    good = _audited(lake, dataset, days, result)
+    if not good:
+        return result
+    scope_days: list[Day] = []
+
+    def change() -> tuple[pa.Table, Scope] | None:
+        scope_days.clear()
+        candidate = _candidate(lake, dataset, good)
+        result.rows = _rows_per_day(candidate)
+        wanted = _changed_days(lake, dataset, good, candidate, result, force)
+        for day in result.refused:
+            result.rows.pop(day, None)
+        result.changed = set(wanted)
+        if not wanted:
+            return None
+        scope_days.extend(wanted)
+        return _only(candidate, wanted, good).select(list(dataset.column_names)), _scope(dataset, wanted)
+
+    versions = parquet_versions(lake, dataset, good)
+    result.publish = lake.tables.publish(dataset, change, _summary(dataset, good, versions, run_id))
+    return result
+
+
+def prod_bounds_sql(dataset: Dataset, days: Sequence[Day]) -> str:
+    """Athena SQL that selects exactly these days of the prod table."""
+    if dataset.partition_set is None:
+        return "TRUE"
+    kind = "TIMESTAMP" if dataset.column(dataset.day_column or "").type is ColumnType.TIMESTAMP else "DATE"
+    parts = []
+    for first, last in day_ranges(dataset, days):
+        low, high = (str(value) for value in dataset.bounds(first, last))
+        parts.append(f"{dataset.day_column} >= {kind} '{low}' AND {dataset.day_column} < {kind} '{high}'")
+    return "(" + " OR ".join(parts) + ")"
+
+
+def prod_rows_sql(dataset: Dataset, days: Sequence[Day]) -> str:
+    """Athena SQL for the prod rows of days, with the day each belongs to as `partition_day`."""
+    day = dataset.day_sql or "CAST(NULL AS DATE)"
+    return (
+        f"SELECT {', '.join(dataset.column_names)}, {day} AS {PARTITION_DAY} FROM {PROD_DATABASE}.{dataset.name} "
+        f"WHERE {prod_bounds_sql(dataset, days)}"
+    )
+
+
+def parquet_rows_sql(dataset: Dataset, days: Sequence[Day]) -> str:
+    """Athena SQL for the audited Parquet rows of days."""
+    return (
+        f"SELECT {', '.join(dataset.column_names)}, {partition_day_sql(dataset)} AS {PARTITION_DAY} FROM "
+        f"{external_table(dataset, Layer.PARQUET).qualified_name} WHERE {days_predicate(dataset, days)}"
+    )
+
+
+def _audited(lake: Lake, dataset: Dataset, days: Sequence[Day], result: Publication) -> list[Day]:
+    """The days that pass the audit; the others go to `result.refused`. A day never judged is judged now."""
+    known = verdicts(lake, dataset, days)
+    unjudged = [day for day in days if day not in known]
+    if unjudged:
+        for finding in audit(lake, dataset, unjudged, {}):
+            known.setdefault(finding.day, []).append(finding)
+    good = []
+    for day in days:
+        failed: list[Finding] = [finding for finding in known[day] if not finding.passed]
+        if failed:
+            result.refused[day] = "; ".join(finding.sentence for finding in failed)
+        else:
+            good.append(day)
+    return good
+
+
+def _candidate(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> pa.Table:
+    """The rows to publish, sorted by key: the Parquet rows, with a value kept where the new one is NULL."""
+    columns, source = ", ".join(dataset.column_names), parquet_rows_sql(dataset, days)
+    order = ", ".join(dataset.key)
+    if not dataset.nullable or not lake.tables.exists(dataset.name):
+        return lake.engine.query(f"SELECT {columns}, {PARTITION_DAY} FROM ({source}) ORDER BY {order}")
+    kept = ", ".join(
+        f"coalesce(new.{name}, old.{name}) AS {name}" if name in dataset.nullable else f"new.{name}"
+        for name in dataset.column_names
+    )
+    same_key = " AND ".join(f"new.{name} = old.{name}" for name in dataset.key)
+    return lake.engine.query(
+        f"SELECT {kept}, new.{PARTITION_DAY} FROM ({source}) new LEFT JOIN ({prod_rows_sql(dataset, days)}) old "
+        f"ON {same_key} ORDER BY {', '.join(f'new.{name}' for name in dataset.key)}"
+    )
+
+
+def _changed_days(
+    lake: Lake, dataset: Dataset, days: Sequence[Day], candidate: pa.Table, result: Publication, force: bool
+) -> list[Day]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not lake.tables.exists(dataset.name):
+        return list(days)
+    held = lake.engine.query(prod_rows_sql(dataset, days)).cast(candidate.schema)
+    if held.num_rows == 0:
+        return list(days)
+    held_rows = _rows_per_day(held)
+    for day, before in held_rows.items():
+        after = result.rows.get(day, 0)
+        if after < before * SMALLEST_SHARE_KEPT and not force:
+            result.refused[day] = (
+                f"the day would shrink from {before} to {after} rows, below {SMALLEST_SHARE_KEPT:.0%}; "
+                "publish with force if that is right"
+            )
+    # A row that is in both tables occurs twice; one that is new, gone or changed occurs once.
+    both = pa.concat_tables([candidate, held]).group_by(candidate.column_names).aggregate([([], "count_all")])
+    differing = both.filter(pc.equal(both["count_all"], 1))
+    differs = set(differing[PARTITION_DAY].to_pylist())
+    return [day for day in days if day in differs and day not in result.refused]
+
+
+def _only(candidate: pa.Table, wanted: Sequence[Day], all_days: Sequence[Day]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if len(wanted) == len(all_days):
+        return candidate
+    return candidate.filter(pc.is_in(candidate[PARTITION_DAY], pa.array(wanted, pa.date32())))
+
+
+def _rows_per_day(rows: pa.Table) -> dict[Day, int]:
+    counts = rows[PARTITION_DAY].value_counts().to_pylist()
+    return Counter({item["values"]: item["counts"] for item in counts})
+
+
+def _scope(dataset: Dataset, days: Sequence[Day]) -> Scope:
+    if dataset.partition_set is None:
+        return Scope()
+    return Scope(day_ranges=tuple(day_ranges(dataset, days)))
+
+
+def _summary(dataset: Dataset, days: Sequence[Day], versions: Mapping[Day, str], run_id: str) -> dict[str, str]:
+    digest = hashlib.sha256("".join(versions.get(day, "") for day in days).encode()).hexdigest()
+    summary = {"run-id": run_id, "source-version": digest, "contract": dataset.name}
+    if dataset.partition_set is not None:
+        summary["days"] = ",".join(f"{first}..{last}" for first, last in day_ranges(dataset, days))
+        summary["day-count"] = str(len(days))
+    return summary

@@ -1,0 +1,34 @@
+"""The configured locations as a dataset: no vendor and no call is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stock_weather_pipeline.datasets import LOCATIONS
+from stock_weather_pipeline.settings import Location
+from stock_weather_pipeline.sources.base import Progress, Snapshot, silent
+
+
+class LocationsSource:
+    """A SnapshotSource over the setting STOCK_WEATHER_LOCATIONS."""
+
+    def __init__(self, locations: Sequence[Location]) -> None:
+        self._locations = sorted(locations, key=lambda location: location.name)
+
+    def fetch(self, progress: Progress = silent) -> Snapshot:
+        """One row per location, ordered by name."""
+        import pyarrow as pa
+
+        progress(0, 0, "locations of the settings")
+        rows = [
+            {
+                "location": location.name,
+                "latitude": str(location.latitude),
+                "longitude": str(location.longitude),
+                "elevation_m": str(location.elevation_m),
+                "time_zone": location.time_zone,
+                "headquarters_of": " ".join(location.headquarters_of) or None,
+            }
+            for location in self._locations
+        ]
+        return Snapshot(pa.Table.from_pylist(rows, schema=LOCATIONS.raw_schema), calls=0, simulated=None)

@@ -1,0 +1,110 @@
+"""What is there: newest day, gaps, rows, quarantine and checks of each dataset. Read by `run`, `status` and `doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from stock_weather_pipeline.automation.work import LAYERS, Key
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Layer, external_table
+from stock_weather_pipeline.partitions import contiguous, last_closed_day
+from stock_weather_pipeline.views import VIEWS
+
+if TYPE_CHECKING:
+    from dagster import AssetCheckKey, DagsterInstance
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The latest result of every check of some assets."""
+
+    passed: int
+    warned: int
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """One dataset as it stands in prod. `gaps` are first and last day of each run of missing days up to the newest."""
+
+    name: str
+    days: int | None
+    rows: int
+    first_day: date | None
+    newest_day: date | None
+    expected_day: date | None
+    gaps: tuple[tuple[date, date], ...]
+    quarantined_rows: int
+    checks: Checks
+
+
+def dataset_status(
+    instance: DagsterInstance, lake: Lake, dataset: Dataset, check_keys: Iterable[AssetCheckKey]
+) -> DatasetStatus:
+    """Read one dataset's state from the prod table, the quarantine and the instance."""
+    checks = latest_checks(instance, check_keys, {(layer, dataset.name) for layer in LAYERS})
+    quarantined = _count(lake, external_table(dataset, Layer.QUARANTINE).qualified_name)
+    rows = _count(lake, f"{PROD_DATABASE}.{dataset.name}")
+    if dataset.partition_set is None:
+        return DatasetStatus(dataset.name, None, rows, None, None, None, (), quarantined, checks)
+    days = _prod_days(lake, dataset) if rows else []
+    gaps: tuple[tuple[date, date], ...] = ()
+    if days:
+        held = set(days)
+        missing = [day for day in dataset.partition_set.days(days[0], days[-1]) if day not in held]
+        gaps = tuple((group[0], group[-1]) for group in contiguous(missing, dataset.partition_set))
+    return DatasetStatus(
+        dataset.name,
+        len(days),
+        rows,
+        days[0] if days else None,
+        days[-1] if days else None,
+        last_closed_day(dataset.partition_set),
+        gaps,
+        quarantined,
+        checks,
+    )
+
+
+def view_checks(instance: DagsterInstance, keys: Iterable[AssetCheckKey]) -> Checks:
+    """The latest result of the views' checks."""
+    return latest_checks(instance, keys, {("views", name) for name in VIEWS})
+
+
+def latest_checks(instance: DagsterInstance, keys: Iterable[AssetCheckKey], assets: Collection[Key]) -> Checks:
+    """The newest result of each check on some assets; checks that were never executed are left out."""
+    from dagster import AssetCheckEvaluation
+
+    chosen = [key for key in keys if tuple(key.asset_key.path) in assets]
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(chosen)
+    passed = warned = 0
+    failed: list[str] = []
+    for key, record in sorted(records.items(), key=lambda item: str(item[0])):
+        evaluation = record.evaluation
+        if not isinstance(evaluation, AssetCheckEvaluation):
+            continue  # planned, and not executed since its run failed before
+        if evaluation.passed:
+            passed += 1
+        elif evaluation.severity.value == "WARN":
+            warned += 1
+        else:
+            failed.append(f"{'/'.join(key.asset_key.path)} {key.name}: {evaluation.description or 'failed'}")
+    return Checks(passed, warned, tuple(failed))
+
+
+def _count(lake: Lake, table: str) -> int:
+    """Rows of a table, 0 when it does not exist yet."""
+    database, name = table.split(".")
+    known = (
+        lake.tables.exists(name) if database == PROD_DATABASE else lake.catalog.get_table(database, name) is not None
+    )
+    return int(lake.rows(f"SELECT count(*) AS row_count FROM {table}")[0]["row_count"]) if known else 0
+
+
+def _prod_days(lake: Lake, dataset: Dataset) -> list[date]:
+    rows = lake.rows(f"SELECT DISTINCT {dataset.day_sql} AS day FROM {PROD_DATABASE}.{dataset.name}")
+    return sorted(row["day"] for row in rows)
