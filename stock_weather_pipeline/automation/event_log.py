@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster import DagsterEventType
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationPlanned,
+)
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ _BATCHED = {
     DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
 }
 
-_WRITTEN_AGAINST = "24983332f334ea1107b212f78aa6840fe0b7313def347b8d63460913d10e0734"
+_WRITTEN_AGAINST = "0f58a4046f126350064ceb20ba603a0c7934f69b43791e180f9779610a43ec92"
 
 
 def internals_digest() -> str:
@@ -55,6 +58,7 @@ def internals_digest() -> str:
         SqliteEventLogStorage.store_event,
         SqliteEventLogStorage.wipe,
         SqliteEventLogStorage._store_asset_check_evaluation_planned,
+        SqliteEventLogStorage._update_asset_check_evaluation,
     )
     return hashlib.sha256("".join(inspect.getsource(method) for method in replaced).encode()).hexdigest()
 
@@ -140,24 +144,39 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         return [int(row[0]) for row in connection.execute(statement, rows)]
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
-        """The same rows as Dagster's, but the event, which may hold years of partitions, is spelt out once."""
+        """One planned row for a range, without a partition, as its evaluation will have none.
+
+        Dagster plans a row for every partition, each with the whole event; a ranged run evaluates a check once, so that
+        all of them would stand as never executed.
+        """
         planned = event.get_dagster_event().event_specific_data
-        if not self._known or not isinstance(planned, AssetCheckEvaluationPlanned):
-            super()._store_asset_check_evaluation_planned(event, event_id)
-            return
-        row = {
-            "asset_key": planned.asset_key.to_string(),
-            "check_name": planned.check_name,
-            "run_id": event.run_id,
-            "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
-            "evaluation_event": serialize_value(event),
-            "evaluation_event_timestamp": self._event_insert_timestamp(event),
-            "evaluation_event_storage_id": event_id,
-        }
-        subset = planned.partitions_subset
-        keys = list(subset.get_partition_keys()) if subset else [None]
-        with self.index_connection() as connection:
-            connection.execute(AssetCheckExecutionsTable.insert(), [{**row, "partition": key} for key in keys])
+        if self._known and isinstance(planned, AssetCheckEvaluationPlanned) and planned.partitions_subset is not None:
+            if len(planned.partitions_subset) > 1:
+                whole = event.get_dagster_event()._replace(
+                    event_specific_data=AssetCheckEvaluationPlanned(
+                        asset_key=planned.asset_key, check_name=planned.check_name
+                    )
+                )
+                event = event._replace(dagster_event=whole)
+        super()._store_asset_check_evaluation_planned(event, event_id)
+
+    def _update_asset_check_evaluation(self, event: EventLogEntry, event_id: int | None) -> None:
+        """Settle the row planned for one partition, also when the check itself has no partitions."""
+        evaluation = event.get_dagster_event().event_specific_data
+        if self._known and isinstance(evaluation, AssetCheckEvaluation) and evaluation.partition is None:
+            table = AssetCheckExecutionsTable.c
+            with self.index_connection() as connection:
+                connection.execute(
+                    AssetCheckExecutionsTable.update()
+                    .where(
+                        table.asset_key == evaluation.asset_key.to_string(),
+                        table.check_name == evaluation.check_name,
+                        table.run_id == event.run_id,
+                        table.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value,
+                    )
+                    .values(partition=None)
+                )
+        super()._update_asset_check_evaluation(event, event_id)
 
     def _index(self, connection: Connection, events: Sequence[EventLogEntry], ids: Sequence[int]) -> None:
         of_assets = [

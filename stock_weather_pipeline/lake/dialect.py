@@ -1,4 +1,4 @@
-"""One SQL dialect for both deployments: Athena's. Here a statement is checked against an allow-list and put into DuckDB's.
+"""One SQL dialect for both deployments, Athena's: a statement is checked against an allow-list and put into DuckDB's.
 
 What runs here must mean the same on Athena, so a form or function that differs is repaired or refused, never let
 through. Which tables exist and running the statement are the engine's business.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NoReturn
+from itertools import pairwise
+from typing import ClassVar, NoReturn
 
-from sqlglot import exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.dialects.athena import Athena
-from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.dialects.trino import Trino
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.generators.duckdb import DuckDBGenerator
 
 from stock_weather_pipeline.errors import QueryError, SqlNotAllowedError
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
@@ -23,24 +24,22 @@ Schema = Mapping[tuple[str, str], Mapping[str, str]]
 
 # --- what is allowed -------------------------------------------------------------------------------------------------
 
-FUNCTIONS = frozenset(
-    # aggregates
-    "approx_distinct approx_percentile array_agg avg bool_and bool_or corr count count_if covar_pop covar_samp grouping "
-    "max max_by min min_by regr_intercept regr_slope stddev stddev_pop stddev_samp sum var_pop var_samp variance "
-    # windows
-    "cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number "
-    # numbers
-    "abs ceil ceiling exp floor greatest infinity is_finite is_infinite is_nan least ln log10 mod nan pi pow power round "
-    "sign sqrt "
-    # text and arrays
-    "cardinality concat contains element_at length lower lpad ltrim regexp_extract regexp_like regexp_replace replace "
-    "reverse rpad rtrim sequence split split_part starts_with strpos substr substring trim upper "
-    # dates and times
-    "at_timezone date date_add date_diff date_format date_trunc day day_of_month day_of_week day_of_year dow doy extract "
-    "from_unixtime hour minute month now quarter second to_unixtime week week_of_year with_timezone year "
-    # conditions and conversions
-    "cast coalesce if nullif try try_cast".split()
-)
+_FUNCTIONS_BY_TOPIC = {
+    "aggregates": "approx_distinct approx_percentile array_agg avg bool_and bool_or corr count count_if covar_pop "
+    "covar_samp grouping max max_by min min_by regr_intercept regr_slope stddev stddev_pop stddev_samp sum var_pop "
+    "var_samp variance",
+    "windows": "cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number",
+    "numbers": "abs ceil ceiling exp floor greatest infinity is_finite is_infinite is_nan least ln log10 mod nan pi "
+    "pow power round sign sqrt",
+    "text and arrays": "cardinality concat contains element_at length lower lpad ltrim regexp_extract regexp_like "
+    "regexp_replace replace reverse rpad rtrim sequence split split_part starts_with strpos substr substring trim "
+    "upper",
+    "dates and times": "at_timezone date date_add date_diff date_format date_trunc day day_of_month day_of_week "
+    "day_of_year dow doy extract from_unixtime hour minute month now quarter second to_unixtime week week_of_year "
+    "with_timezone year",
+    "conditions and conversions": "cast coalesce if nullif try try_cast",
+}
+FUNCTIONS = frozenset(name for names in _FUNCTIONS_BY_TOPIC.values() for name in names.split())
 
 _INSTEAD = {
     "approx_count_distinct": "use approx_distinct(x)",
@@ -206,7 +205,7 @@ def parse(sql: str) -> exp.Query:
     Raises SqlNotAllowedError with a sentence that names the form or function and, where there is one, Athena's way.
     """
     try:
-        tokens = Athena().tokenize(sql)
+        tokens = Trino().tokenize(sql)
         _check_beginning(tokens)
         statements = [statement for statement in Athena().parse(sql) if statement is not None]
     except SqlglotError as error:
@@ -241,7 +240,7 @@ def _check_beginning(tokens: Sequence[Token]) -> None:
 def _check_tokens_if_readable(sql: str) -> None:
     """A statement that cannot be parsed often holds a form worth naming."""
     try:
-        tokens = Athena().tokenize(sql)
+        tokens = Trino().tokenize(sql)
     except SqlglotError:
         return
     _check_tokens(tokens, functions=False)
@@ -249,9 +248,7 @@ def _check_tokens_if_readable(sql: str) -> None:
 
 def _check_tokens(tokens: Sequence[Token], *, functions: bool = True) -> None:
     depth_of_limit: list[bool] = [False]
-    aliases = {
-        b.text.lower() for a, b in zip(tokens, tokens[1:], strict=False) if a.text.lower() in ("as", "with", ",")
-    }
+    aliases = {b.text.lower() for a, b in pairwise(tokens) if a.text.lower() in ("as", "with", ",")}
     for n, token in enumerate(tokens):
         before = tokens[n - 1] if n else None
         after = tokens[n + 1] if n + 1 < len(tokens) else None
@@ -608,8 +605,8 @@ _DOUBLE = (
     exp.TimeToUnix, exp.PercentRank, exp.CumeDist,
 )  # fmt: skip
 _BOOLEAN = (
-    exp.Predicate, exp.Connector, exp.Boolean, exp.Not, exp.Exists, exp.IsNan, exp.IsInf, exp.RegexpLike, exp.StartsWith,
-    exp.ArrayContains, exp.LogicalAnd, exp.LogicalOr, exp.Any,
+    exp.Predicate, exp.Connector, exp.Boolean, exp.Not, exp.Exists, exp.IsNan, exp.IsInf, exp.RegexpLike,
+    exp.StartsWith, exp.ArrayContains, exp.LogicalAnd, exp.LogicalOr, exp.Any,
 )  # fmt: skip
 _VARCHAR = (
     exp.Concat, exp.DPipe, exp.Lower, exp.Upper, exp.Trim, exp.Pad, exp.Replace, exp.RegexpExtract, exp.RegexpReplace,
@@ -781,7 +778,7 @@ class _Types:
             self._parts(join, ("on",), scope)
 
     def _expression(self, node: exp.Expr, scope: _Scope, *, aliases: bool = False) -> Kind:
-        if isinstance(node, exp.Query) or (isinstance(node, exp.Subquery)):
+        if isinstance(node, (exp.Query, exp.Subquery)):
             self.query(node, scope)
             return self.of(node)
         children = [self._expression(child, scope, aliases=aliases) for child in node.iter_expressions()]
@@ -908,10 +905,10 @@ _READABLE = {
 }
 
 
-class _Generator(DuckDB.Generator):
+class _Generator(DuckDBGenerator):
     # Written out, so that no setting of the connection decides where NULL goes.
-    TRANSFORMS = {
-        **DuckDB.Generator.TRANSFORMS,
+    TRANSFORMS: ClassVar = {
+        **DuckDBGenerator.TRANSFORMS,
         exp.Ordered: lambda self, node: (
             f"{self.sql(node, 'this')} {'DESC' if node.args.get('desc') else 'ASC'} "
             f"NULLS {'FIRST' if node.args.get('nulls_first') else 'LAST'}"
@@ -1028,7 +1025,7 @@ def _text(value: str) -> exp.Literal:
     return exp.Literal.string(value)
 
 
-def _number(value: int) -> exp.Literal:
+def _number(value: int) -> exp.Expr:
     return exp.Literal.number(value)
 
 
@@ -1065,7 +1062,7 @@ def _guarded(node: exp.Binary, operation: exp.Expr) -> exp.Expr:
     return exp.Paren(this=_case(zero, failure, operation))
 
 
-def _divide(node: exp.Expr, types: _Types) -> exp.Expr | None:
+def _divide(node: exp.Binary, types: _Types) -> exp.Expr | None:
     left, right = types.of(node.left), types.of(node.right)
     if "double" in (left, right):
         return exp.Div(this=node.left.copy(), expression=node.right.copy(), typed=False, safe=False)
@@ -1077,7 +1074,7 @@ def _divide(node: exp.Expr, types: _Types) -> exp.Expr | None:
     )
 
 
-def _modulo(node: exp.Expr, types: _Types) -> exp.Expr | None:
+def _modulo(node: exp.Binary, types: _Types) -> exp.Expr | None:
     left, right = types.of(node.left), types.of(node.right)
     if "double" in (left, right) or _is_nonzero_literal(node.right):
         return None
@@ -1086,7 +1083,7 @@ def _modulo(node: exp.Expr, types: _Types) -> exp.Expr | None:
     raise _refused(f"{_shown(node)} has no known type", "cast both sides to BIGINT or DOUBLE")
 
 
-def _add(node: exp.Expr, types: _Types) -> exp.Expr | None:
+def _add(node: exp.Binary, types: _Types) -> exp.Expr | None:
     kinds = [types.of(node.left), types.of(node.right)]
     if "interval" in kinds:
         other = kinds[1] if kinds[0] == "interval" else kinds[0]
@@ -1317,7 +1314,7 @@ def _sequence(node: exp.Expr, types: _Types) -> exp.Expr | None:
     return exp.Cast(this=series, to=exp.DataType.build("DATE[]", dialect="duckdb"))
 
 
-def _extreme_by(name: str) -> Callable[[exp.Expr, _Types], exp.Expr | None]:
+def _extreme_by(name: str) -> Callable[..., exp.Expr | None]:
     def repair(node: exp.Expr, types: _Types) -> exp.Expr | None:
         if node.args.get("count"):
             raise _refused(f"{_shown(node)} with a count is not allowed", "number the rows with row_number()")
@@ -1373,7 +1370,7 @@ def _contains(node: exp.Expr, types: _Types) -> exp.Expr | None:
     return None
 
 
-_REPAIRS: dict[type[exp.Expr], Callable[[exp.Expr, _Types], exp.Expr | None]] = {
+_REPAIRS: dict[type[exp.Expr], Callable[..., exp.Expr | None]] = {
     exp.Div: _divide,
     exp.Mod: _modulo,
     exp.Add: _add,

@@ -1,8 +1,8 @@
 """The views: one `.sql` file each in Athena's dialect, loaded here with what its opening comment says.
 
-A file begins with comments: a description, `Key: column, ...`, and one `column: comment` line for every column in order,
-each part apart by an empty comment line; a line indented by two more spaces continues the one above. Column types are
-the engine's to say. Adding a view is adding a file.
+A file begins with comments: a description, `Key: column, ...`, and one `column: comment` line for every column in
+order, each part apart by an empty comment line; a line indented by two more spaces continues the one above. Column
+types are the engine's to say. Adding a view is adding a file.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -37,7 +38,7 @@ class ViewsOverTables:
         described = self.connection.execute(f"DESCRIBE {name}").fetchall()
         self.schema[(PROD_DATABASE, name)] = {column: kind for column, kind, *_ in described}
 
-    def query(self, sql: str) -> pd.DataFrame:
+    def query(self, sql: str) -> Any:
         return self.connection.execute(dialect.to_duckdb(sql, self.schema)).df()
 
     def plan(self, sql: str) -> str:

@@ -32,7 +32,7 @@ def _weekdays(count: int) -> list[date]:
     return [day.date() for day in pd.bdate_range(end="2024-06-28", periods=count)]
 
 
-def _walk(ticker: str, rows: int, seed: int) -> pd.DataFrame:
+def _walk(ticker: str, rows: int, seed: int) -> Any:
     random = np.random.default_rng(seed)
     days = _weekdays(rows)
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.02, rows)))
@@ -68,7 +68,7 @@ def _factor(ticker: str, day: date) -> float:
     return float(product)
 
 
-def _adjusted(ticker: str) -> pd.DataFrame:
+def _adjusted(ticker: str) -> Any:
     rows = PRICES[PRICES.ticker == ticker].reset_index(drop=True)
     factor = np.array([_factor(ticker, day) for day in rows.trade_date])
     for column in ("open", "high", "low", "close", "vwap"):
@@ -78,15 +78,15 @@ def _adjusted(ticker: str) -> pd.DataFrame:
     return rows
 
 
-def _of_ticker(views: ViewsOverTables, view: str, ticker: str) -> pd.DataFrame:
+def _of_ticker(views: ViewsOverTables, view: str, ticker: str) -> Any:
     return views.query(f"SELECT * FROM {view} WHERE ticker = '{ticker}' ORDER BY trade_date")
 
 
-def _assert_equal(actual: pd.Series[Any], expected: Any, scale: float | None = None) -> None:
+def _assert_equal(actual: Any, expected: Any, scale: float | None = None) -> None:
     """Equal to 1e-9 of each value, or of `scale` for values that are differences of larger ones; NULL where NaN."""
     wanted = np.asarray(expected, dtype=float)
-    tolerance = {"rtol": 1e-9, "atol": 0.0} if scale is None else {"rtol": 0.0, "atol": 1e-9 * scale}
-    np.testing.assert_allclose(actual.to_numpy(dtype=float), wanted, equal_nan=True, **tolerance)
+    relative, absolute = (1e-9, 0.0) if scale is None else (0.0, 1e-9 * scale)
+    np.testing.assert_allclose(actual.to_numpy(dtype=float), wanted, rtol=relative, atol=absolute, equal_nan=True)
 
 
 @pytest.mark.parametrize("ticker", ROWS_OF)
@@ -234,7 +234,7 @@ def _steps(plan: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _windows(values: pd.Series[Any], rows: int, measure: Any) -> np.ndarray[Any, Any]:
+def _windows(values: Any, rows: int, measure: Any) -> np.ndarray[Any, Any]:
     """`measure` of each full window of `rows` values, computed afresh; NaN before."""
     array = values.to_numpy(dtype=float)
     found = np.full(len(array), np.nan)

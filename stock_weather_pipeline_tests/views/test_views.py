@@ -19,8 +19,8 @@ COLUMNS = {
     "volatility": "ticker trade_date volatility_20 range_pct",
     "weather_daily": "location local_date temperature_min_c temperature_max_c temperature_mean_c precipitation_mm "
     "wind_speed_max_kmh hours",
-    "stock_weather": "ticker trade_date close change_pct location temperature_min_c temperature_max_c temperature_mean_c "
-    "precipitation_mm wind_speed_max_kmh hours",
+    "stock_weather": "ticker trade_date close change_pct location temperature_min_c temperature_max_c "
+    "temperature_mean_c precipitation_mm wind_speed_max_kmh hours",
 }
 TYPES = {"ticker": "VARCHAR", "location": "VARCHAR", "trade_date": "DATE", "local_date": "DATE"} | dict.fromkeys(
     ("transactions", "hours"), "BIGINT"

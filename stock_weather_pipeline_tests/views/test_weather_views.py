@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -25,7 +26,7 @@ FIRST_HOUR = datetime(2024, 3, 1)  # noqa: DTZ001 stored as naive UTC
 HOURS = 24 * 260
 
 
-def _hours(location: str, seed: int) -> pd.DataFrame:
+def _hours(location: str, seed: int) -> Any:
     values = [float((n * 37 + seed * 11) % 101) for n in range(HOURS)]
     return pd.DataFrame(
         {
@@ -38,14 +39,15 @@ def _hours(location: str, seed: int) -> pd.DataFrame:
     )
 
 
-WEATHER = pd.concat([_hours(name, seed) for seed, name in enumerate(ZONES)])
+WEATHER: Any = pd.concat([_hours(name, seed) for seed, name in enumerate(ZONES)])
 
 
-def _local_days(location: str) -> dict[date, pd.DataFrame]:
+def _local_days(location: str) -> dict[date, Any]:
     rows = WEATHER[WEATHER.location == location]
     zone = ZoneInfo(ZONES[location])
     local = [at.replace(tzinfo=timezone.utc).astimezone(zone).date() for at in rows.observed_at.dt.to_pydatetime()]
-    return {day: rows.iloc[indices] for day, indices in pd.Series(range(len(rows))).groupby(local).groups.items()}
+    groups: Any = pd.Series(range(len(rows))).groupby(local).groups
+    return {day: rows.iloc[indices] for day, indices in groups.items()}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_a_filter_on_the_location_does_not_read_the_others(views: ViewsOverTable
     assert set(views.query("SELECT location FROM weather_daily WHERE location = 'Pune'").location) == {"Pune"}
 
 
-def _prices(*tickers: str, days: int = 3) -> pd.DataFrame:
+def _prices(*tickers: str, days: int = 3) -> Any:
     return pd.DataFrame(
         [
             (ticker, date(2024, 6, 3) + timedelta(days=n), 100.0 + n, 101.0 + n, 99.0 + n)
