@@ -130,7 +130,8 @@ def requested_days(partition_set: PartitionSet, start: date, end: date, earliest
         raise UsageError(f"{end} is not over yet in New York: the newest day that can be asked for is {closed}.")
     if start < earliest:
         raise UsageError(
-            f"{start} is before the first partition {earliest}: set STOCK_WEATHER_START_DATE={start} to go back further."
+            f"{start} is before the first partition {earliest}: "
+            f"set STOCK_WEATHER_START_DATE={start} to go back further."
         )
     days = partition_set.days(start, end)
     if not days:

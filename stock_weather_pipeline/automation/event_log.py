@@ -1,39 +1,52 @@
 """An event log in SQLite whose bookkeeping is cheap: one engine per shard, and events stored in batches.
 
 Dagster's own class builds an engine for every statement and commits every event on its own, twice: 14 ms for each
-partition and asset. This one stores the same rows in the same tables; it is only the writing that differs. It leans on
-two methods of Dagster's class, so it compares their source with the one it was written against and steps back to the
-stock behaviour, saying so, when they have changed.
+partition and asset. This one stores the same rows in the same tables, save for the planned rows of asset checks (see
+`_store_asset_check_evaluation_planned` and `_update_asset_check_evaluation`); it is the writing that differs. It leans
+on private parts of Dagster, so it compares their source with what it was written against and steps back to the stock
+behaviour, saying so, when they have changed. Queries belong to Dagster's class; none is repeated here.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import logging
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagster import DagsterEventType
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
     AssetCheckEvaluationPlanned,
 )
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetKeyTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
+    SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
+)
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
+from sqlalchemy import and_, select
 from sqlalchemy.engine import Connection, Engine
-
-if TYPE_CHECKING:
-    from dagster._core.storage.sqlite_storage import SqliteStorageConfig
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,40 +61,89 @@ _BATCHED = {
     DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
 }
 
-_WRITTEN_AGAINST = "0f58a4046f126350064ceb20ba603a0c7934f69b43791e180f9779610a43ec92"
+_WRITTEN_AGAINST = "ae4bb7fa58c1c3d5177dd59dc73f9326432aaa2fa34f5eee46f41421b11a6a76"
+
+# Everything private that this class replaces, repeats or counts on.
+_INTERNALS = (
+    EventLogStorage.store_event_batch,
+    SqlEventLogStorage.index_transaction,
+    SqlEventLogStorage._event_to_row,
+    SqlEventLogStorage._event_insert_timestamp,
+    SqlEventLogStorage._has_asset_key_col_on_connection,
+    SqlEventLogStorage._store_asset_event,
+    SqlEventLogStorage._get_asset_entry_values,
+    SqlEventLogStorage._store_asset_event_tags,
+    SqlEventLogStorage._tags_for_asset_event,
+    SqlEventLogStorage.store_asset_check_event,
+    SqlEventLogStorage._store_asset_check_evaluation_planned,
+    SqlEventLogStorage._update_asset_check_evaluation,
+    SqlEventLogStorage.delete_events,
+    SqlEventLogStorage._wipe_index,
+    SqlEventLogStorage.reindex_events,
+    SqlEventLogStorage.reindex_assets,
+    SqliteEventLogStorage.__init__,
+    SqliteEventLogStorage._initdb,
+    SqliteEventLogStorage._connect,
+    SqliteEventLogStorage.run_connection,
+    SqliteEventLogStorage.index_connection,
+    SqliteEventLogStorage.path_for_shard,
+    SqliteEventLogStorage.conn_string_for_shard,
+    SqliteEventLogStorage.has_table,
+    SqliteEventLogStorage.store_event,
+    SqliteEventLogStorage.upgrade,
+    SqliteEventLogStorage.wipe,
+    SqliteEventLogStorage.watch,
+    SqliteEventLogStorage.dispose,
+    SqliteEventLogStorageWatchdog.__init__,
+    SqliteEventLogStorageWatchdog.on_modified,
+)
 
 
 def internals_digest() -> str:
-    """A digest of the Dagster methods that this class replaces or repeats."""
-    replaced = (
-        SqliteEventLogStorage._connect,
-        SqliteEventLogStorage.store_event,
-        SqliteEventLogStorage.wipe,
-        SqliteEventLogStorage._store_asset_check_evaluation_planned,
-        SqliteEventLogStorage._update_asset_check_evaluation,
+    """A digest of the Dagster code that this class replaces, repeats or counts on, and of the tables it writes."""
+    sources = [inspect.getsource(method) for method in _INTERNALS]
+    tables = [repr(table.columns.keys()) for table in (SqlEventLogStorageTable, AssetCheckExecutionsTable)]
+    batched_alike = sorted(kind.value for kind in _BATCHED & (ASSET_EVENTS | ASSET_CHECK_EVENTS))
+    return hashlib.sha256("".join([*sources, *tables, *batched_alike]).encode()).hexdigest()
+
+
+@functools.cache
+def _internals_are(written_against: str) -> bool:
+    """Whether Dagster is what batching was written for; if not, says so, once per process."""
+    if internals_digest() == written_against:
+        return True
+    _LOG.warning(
+        "Dagster's SqliteEventLogStorage is not the one that batching was written for: events are stored one by one, "
+        "as Dagster does. Backfills are slow until stock_weather_pipeline is brought up to date."
     )
-    return hashlib.sha256("".join(inspect.getsource(method) for method in replaced).encode()).hexdigest()
+    return False
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
-    """Configured in dagster.yaml under `event_log_storage`, with `base_dir`."""
+    """Configured in dagster.yaml under `event_log_storage`, with `base_dir`: the folder of the shards.
+
+    Safe to share between threads (one transaction at a time, as in Dagster's class) and between processes. A batch is
+    in a shard as a whole or not at all; a process killed between the two commits leaves it in the run's shard only, so
+    that partitions count as missing, never as materialized, until a run stores them again.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._known = _internals_are(_WRITTEN_AGAINST)
         self._engines: OrderedDict[str, tuple[Engine, int]] = OrderedDict()
-        self._known = internals_digest() == _WRITTEN_AGAINST
+        self._process_id = os.getpid()
+        # Re-entrant, and a shard that the thread already holds is handed out again: that is what puts everything that
+        # Dagster's methods write for a batch into one transaction.
+        self._lock = threading.RLock()
+        self._held: dict[str, Connection] = {}
+        self._seen_in_schema: set[str] = set()
         if self._known:
             # Dagster hands over batches only when this is set; run workers inherit it.
             os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
-        else:
-            _LOG.warning(
-                "Dagster's SqliteEventLogStorage is not the one that batching was written for: events are stored "
-                "one by one, as Dagster does. Backfills are slow until stock_weather_pipeline is brought up to date."
-            )
         super().__init__(base_dir, inst_data)
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteEventLogStorage:
         return cls(inst_data=inst_data, **config_value)
 
@@ -91,35 +153,65 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             with super()._connect(shard) as connection:
                 yield connection
             return
-        with self._db_lock:
-            engine = self._engine(shard)
-            if shard not in self._initialized_dbs:
-                self._initdb(engine)
-                self._initialized_dbs.add(shard)
-            with engine.connect() as connection, connection.begin():
-                yield connection
+        with self._lock:
+            if shard in self._held:
+                yield self._held[shard]
+                return
+            with self._engine(shard).connect() as connection, connection.begin():
+                self._held[shard] = connection
+                try:
+                    yield connection
+                finally:
+                    del self._held[shard]
 
     def _engine(self, shard: str) -> Engine:
-        """The shard's engine, made anew when its file was replaced by another process."""
-        path = Path(self.path_for_shard(shard))
-        inode = path.stat().st_ino if path.exists() else 0
-        held = self._engines.pop(shard, None)
-        if held is not None and held[1] not in (0, inode):
-            held[0].dispose()
+        """The shard's engine, made anew when its file was deleted or replaced by another process."""
+        if self._process_id != os.getpid():
+            self._abandon_engines()
+        path = self.path_for_shard(shard)
+        inode = _inode(path)
+        engine, made_for = self._engines.pop(shard, (None, 0))
+        if engine is not None and made_for != inode:
+            engine.dispose()
+            engine = None
             self._initialized_dbs.discard(shard)
-            held = None
-        engine = held[0] if held else self._new_engine(shard)
-        self._engines[shard] = (engine, inode)
+        if engine is None:
+            engine = create_engine(
+                self.conn_string_for_shard(shard),
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+            )
+        if inode == 0 or shard not in self._initialized_dbs:
+            self._initdb(engine)
+            self._initialized_dbs.add(shard)
+        self._engines[shard] = (engine, inode or _inode(path))
         while len(self._engines) > _MOST_ENGINES:
             _, (oldest, _) = self._engines.popitem(last=False)
             oldest.dispose()
+        if inode == 0 and shard == INDEX_SHARD_NAME:
+            # As Dagster does with an index that it makes: without these marks it reads by slower, older ways.
+            self.reindex_events()
+            self.reindex_assets()
         return engine
 
-    def _new_engine(self, shard: str) -> Engine:
-        return create_engine(
-            self.conn_string_for_shard(shard),
-            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
-        )
+    def has_table(self, table_name: str) -> bool:
+        """Tables are never dropped: one that was seen is not looked up for every event."""
+        if not self._known:
+            return super().has_table(table_name)
+        if table_name not in self._seen_in_schema and super().has_table(table_name):
+            self._seen_in_schema.add(table_name)
+        return table_name in self._seen_in_schema
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        if not self._known:
+            return super()._has_asset_key_col_on_connection(conn, column_name)
+        column = f"{AssetKeyTable.name}.{column_name}"
+        if column not in self._seen_in_schema and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._seen_in_schema.add(column)
+        return column in self._seen_in_schema
+
+    def store_event(self, event: EventLogEntry) -> None:
+        super().store_event(event)
+        self._wake_watchers(event.run_id)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of one run in one transaction per shard; anything unusual is stored as Dagster does."""
@@ -128,20 +220,37 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         if not self._known or not types <= _BATCHED or len(runs) != 1:
             super().store_event_batch(events)
             return
+        run_id = runs.pop()
         rows = [self._event_to_row(event) for event in events]
-        with self.run_connection(next(iter(runs))) as connection:
-            connection.execute(SqlEventLogStorageTable.insert(), rows)
-        with self.index_transaction() as connection:
-            ids = self._insert_returning_ids(connection, rows)
-            self._index(connection, events, ids)
+        # The inner one commits first: an index that fails takes the run's rows back with it, since Dagster then stores
+        # every event again, one by one.
+        with self.index_transaction() as index, self.run_connection(run_id) as run:
+            run.execute(SqlEventLogStorageTable.insert(), rows)
+            self._index(index, events, _insert_returning_ids(index, rows))
+        self._wake_watchers(run_id)
+
+    def _index(self, connection: Connection, events: Sequence[EventLogEntry], ids: Sequence[int]) -> None:
+        of_assets = []
         for event, event_id in zip(events, ids, strict=True):
             if event.dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
                 self.store_asset_check_event(event, event_id)
+            else:
+                of_assets.append((event, event_id))
+        if not of_assets:
+            return
+        self._store_asset_event_tags(connection, *zip(*of_assets, strict=True))
+        # The asset's own row keeps its newest event only, so the last of each asset and type is enough.
+        newest = {(event.get_dagster_event().asset_key, event.dagster_event_type): (event, n) for event, n in of_assets}
+        for event, event_id in sorted(newest.values(), key=itemgetter(1)):
+            self._store_asset_event(connection, event, event_id)
 
-    def _insert_returning_ids(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
-        table = SqlEventLogStorageTable
-        statement = table.insert().returning(table.c.id, sort_by_parameter_order=True)
-        return [int(row[0]) for row in connection.execute(statement, rows)]
+    def _wake_watchers(self, run_id: str) -> None:
+        """Touch the run's file: the kept connection writes beside it, where Dagster's file watcher does not look."""
+        if not self._known:
+            return
+        # A run that was wiped meanwhile has no file, and nobody to wake.
+        with suppress(FileNotFoundError):
+            os.utime(self.path_for_shard(run_id))
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
         """One planned row for a range, without a partition, as its evaluation will have none.
@@ -150,59 +259,87 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         all of them would stand as never executed.
         """
         planned = event.get_dagster_event().event_specific_data
-        if self._known and isinstance(planned, AssetCheckEvaluationPlanned) and planned.partitions_subset is not None:
-            if len(planned.partitions_subset) > 1:
-                whole = event.get_dagster_event()._replace(
-                    event_specific_data=AssetCheckEvaluationPlanned(
-                        asset_key=planned.asset_key, check_name=planned.check_name
-                    )
+        if (
+            self._known
+            and isinstance(planned, AssetCheckEvaluationPlanned)
+            and planned.partitions_subset is not None
+            and len(planned.partitions_subset) > 1
+        ):
+            whole = event.get_dagster_event()._replace(
+                event_specific_data=AssetCheckEvaluationPlanned(
+                    asset_key=planned.asset_key, check_name=planned.check_name
                 )
-                event = event._replace(dagster_event=whole)
+            )
+            event = event._replace(dagster_event=whole)
         super()._store_asset_check_evaluation_planned(event, event_id)
 
     def _update_asset_check_evaluation(self, event: EventLogEntry, event_id: int | None) -> None:
-        """Settle the row planned for one partition, also when the check itself has no partitions."""
-        evaluation = event.get_dagster_event().event_specific_data
-        if self._known and isinstance(evaluation, AssetCheckEvaluation) and evaluation.partition is None:
-            table = AssetCheckExecutionsTable.c
-            with self.index_connection() as connection:
-                connection.execute(
-                    AssetCheckExecutionsTable.update()
-                    .where(
-                        table.asset_key == evaluation.asset_key.to_string(),
-                        table.check_name == evaluation.check_name,
-                        table.run_id == event.run_id,
-                        table.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value,
-                    )
-                    .values(partition=None)
-                )
-        super()._update_asset_check_evaluation(event, event_id)
+        """Settle the row planned for one partition, also when the check itself has no partitions.
 
-    def _index(self, connection: Connection, events: Sequence[EventLogEntry], ids: Sequence[int]) -> None:
-        of_assets = [
-            (event, event_id)
-            for event, event_id in zip(events, ids, strict=True)
-            if event.dagster_event_type is not DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
-        ]
-        if not of_assets:
+        Dagster plans a row for the run's partition and looks for one without: the planned row would stand for ever.
+        """
+        if not self._known:
+            super()._update_asset_check_evaluation(event, event_id)
             return
-        self._store_asset_event_tags(connection, *zip(*of_assets, strict=True))
-        # The asset's own row keeps its newest event only, so the last of each asset and type is enough.
-        newest = {(event.get_dagster_event().asset_key, event.dagster_event_type): (event, n) for event, n in of_assets}
-        for event, event_id in newest.values():
-            self._store_asset_event(connection, event, event_id)
+        with self.index_connection() as connection:
+            evaluation = event.get_dagster_event().event_specific_data
+            if isinstance(evaluation, AssetCheckEvaluation) and evaluation.partition is None:
+                table = AssetCheckExecutionsTable.c
+                of_run = and_(
+                    table.asset_key == evaluation.asset_key.to_string(),
+                    table.check_name == evaluation.check_name,
+                    table.run_id == event.run_id,
+                )
+                rows = connection.execute(select(table.id, table.execution_status).where(of_run)).all()
+                # Several rows are the partitions of a range that Dagster's own class has planned.
+                if [status for _, status in rows] == [AssetCheckExecutionRecordStatus.PLANNED.value]:
+                    connection.execute(
+                        AssetCheckExecutionsTable.update().where(table.id == rows[0][0]).values(partition=None)
+                    )
+            super()._update_asset_check_evaluation(event, event_id)
+
+    def upgrade(self) -> None:
+        super().upgrade()
+        self._seen_in_schema.clear()
 
     def wipe(self) -> None:
-        self._dispose_engines()
-        super().wipe()
+        with self._lock:
+            self._dispose_engines()
+            super().wipe()
 
     def dispose(self) -> None:
-        self._dispose_engines()
         super().dispose()
+        with self._lock:
+            self._dispose_engines()
 
     def _dispose_engines(self) -> None:
-        with self._db_lock:
-            for engine, _ in self._engines.values():
-                engine.dispose()
-            self._engines.clear()
-            self._initialized_dbs.clear()
+        for engine, _ in self._engines.values():
+            engine.dispose()
+        self._engines.clear()
+        self._initialized_dbs.clear()
+        self._seen_in_schema.clear()
+
+    def _abandon_engines(self) -> None:
+        """SQLite's connections must not cross a fork: the child forgets its parent's without closing them."""
+        for engine, _ in self._engines.values():
+            engine.dispose(close=False)
+        self._engines.clear()
+        self._process_id = os.getpid()
+
+
+def _inode(path: str) -> int:
+    """0 when there is no such file."""
+    try:
+        return Path(path).stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _insert_returning_ids(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Insert many rows with one statement; the first row takes SQLite's write lock, so the ids after it are free."""
+    table = SqlEventLogStorageTable
+    first = int(connection.scalars(table.insert().returning(table.c.id), rows[0]).one())
+    ids = list(range(first, first + len(rows)))
+    if len(rows) > 1:
+        connection.execute(table.insert(), [{**row, "id": n} for row, n in zip(rows[1:], ids[1:], strict=True)])
+    return ids

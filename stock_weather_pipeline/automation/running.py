@@ -61,10 +61,10 @@ class Runner:
         A failed step ends its run; the days that were good so far are carried on by the next round.
         """
         attempted: set[tuple[date, Key]] = set()
-        while True:
-            work = missing_work(self.instance, self.lake, dataset, self.settings.start_date, days, entities, attempted)
-            if not work:
-                return
+        failures = -1
+        while len(outcome.failed) > failures:
+            failures = len(outcome.failed)
+            work = missing_work(self.instance, self.lake, dataset, days, entities, attempted)
             for item in work:
                 attempted.update((day, item.chain[0]) for day in item.days)
                 self._run_work(outcome, item, force)

@@ -6,11 +6,12 @@ Iceberg tables are read from the file list PyIceberg plans: DuckDB's own iceberg
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from stock_weather_pipeline.errors import LakeError, QueryError
 from stock_weather_pipeline.lake import dialect
@@ -91,13 +92,18 @@ class DuckDbEngine:
         finally:
             connection.close()
 
-    def files_of(self, table: ExternalTable) -> str | None:
-        """The glob of a table's files, or None when it has none."""
-        root = self._objects.path(table.prefix)
-        if next(root.rglob(f"*.{table.layer.suffix}"), None) is None:
-            return None
-        day = "year=*/month=*/day=*/" if table.partitioned else ""
-        return f"{root}/{day}*.{table.layer.suffix}"
+    def files_of(self, table: ExternalTable) -> list[Path]:
+        """The files of a table: every one of its kind in the folder of a day."""
+        depth = len(DAY_COLUMNS) if table.partitioned else 0
+        below = (item.key.removeprefix(table.prefix) for item in self._objects.list(table.prefix))
+        suffix = f".{table.layer.suffix}"
+        files = [
+            self._objects.path(table.prefix + name)
+            for name in below
+            if name.endswith(suffix)
+            and [part.split("=")[0] for part in name.split("/")[:-1]] == list(DAY_COLUMNS)[:depth]
+        ]
+        return _readable_first(files, table) if table.layer is not Layer.RAW else files
 
     def relation_sql(self, database: str, name: str) -> str | None:
         """DuckDB SQL for a table or view, or None when there is no such name."""
@@ -148,11 +154,24 @@ class _Scope:
         self.schema[(database, name)] = {column: kind for column, kind, *_ in described}
 
 
-def _external_sql(table: ExternalTable, glob: str | None) -> str:
+def _readable_first(files: list[Path], table: ExternalTable) -> list[Path]:
+    """The files with one at the start that is in order: DuckDB takes the columns from the first, whatever is read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [column.name for column in table.columns]
+    for n, file in enumerate(files):
+        with suppress(OSError, pa.ArrowException):
+            if pq.read_schema(file).names == names:
+                return [file, *files[:n], *files[n + 1 :]]
+    return files
+
+
+def _external_sql(table: ExternalTable, files: Sequence[Path]) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     days = ", ".join(DAY_COLUMNS)
     partitions = f", {days}" if table.partitioned else ""
-    if glob is None:
+    if not files:
         empty = ", ".join(f'CAST(NULL AS {column.type.value}) AS "{column.name}"' for column in table.columns)
         no_days = "".join(f", CAST(NULL AS VARCHAR) AS {name}" for name in DAY_COLUMNS) if table.partitioned else ""
         return f"SELECT {empty}{no_days} WHERE false"
@@ -160,10 +179,10 @@ def _external_sql(table: ExternalTable, glob: str | None) -> str:
     if table.layer is Layer.RAW:
         columns = ", ".join(f"'{column.name}': 'VARCHAR'" for column in table.columns)
         return (
-            f"SELECT {names}{partitions} FROM read_csv({_text(glob)}, columns = {{{columns}}}, auto_detect = false, "
-            f"header = true, delim = ',', quote = '\"', escape = '\"', new_line = '\\n', {hive})"
+            f"SELECT {names}{partitions} FROM read_csv({_file_list(files)}, columns = {{{columns}}}, "
+            f"auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', new_line = '\\n', {hive})"
         )
-    return f"SELECT {names}{partitions} FROM read_parquet({_text(glob)}, {hive})"
+    return f"SELECT {names}{partitions} FROM read_parquet({_file_list(files)}, {hive})"
 
 
 def _iceberg_sql(tables: IcebergTables, name: str) -> str:
@@ -172,13 +191,15 @@ def _iceberg_sql(tables: IcebergTables, name: str) -> str:
     if not files:
         empty = ", ".join(f'CAST(NULL AS {kind}) AS "{column}"' for column, kind in columns)
         return f"SELECT {empty} WHERE false"
-    paths = ", ".join(_text(unquote(urlsplit(file).path)) for file in files)
+    paths = _file_list([Path(file) for file in files])
     names = ", ".join(f'"{column}"' for column, _ in columns)
-    return f"SELECT {names} FROM read_parquet([{paths}])"
+    return f"SELECT {names} FROM read_parquet({paths})"
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _file_list(files: Sequence[Path]) -> str:
+    """DuckDB's list of exactly these files: it would take `*`, `?` and `[` in a path for a pattern."""
+    escaped = (re.sub(r"[*?\[]", r"[\g<0>]", str(file)).replace("'", "''") for file in files)
+    return "[" + ", ".join(f"'{file}'" for file in escaped) + "]"
 
 
 def _file_schema(table: ExternalTable) -> pa.Schema:

@@ -9,9 +9,9 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,16 +48,20 @@ _PROPERTIES = {
 def local_catalog(folder: Path) -> Catalog:
     """The SQLite catalog of the local deployment, created on first use. Raises LakeError when it cannot be opened."""
     from pyiceberg.catalog.sql import SqlCatalog
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     path = folder / "catalog" / "iceberg.db"
+
+    def connect() -> Catalog:
+        # A path, not a URI: PyIceberg would take %20 in a URI for part of a folder's name.
+        return SqlCatalog("local", uri=f"sqlite:///{path}?timeout=30", warehouse=str(folder / "prod"))
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return SqlCatalog(
-            "local",
-            uri=f"sqlite:///{path}?timeout=30",
-            warehouse=(folder / "prod").as_uri(),
-        )
+        try:
+            return connect()
+        except OperationalError:
+            return connect()  # another process made the same tables at this moment
     except OSError as error:
         raise storage_error("open", path, error) from error
     except SQLAlchemyError as error:
@@ -77,15 +81,19 @@ class IcebergTables:
     @property
     def _catalog(self) -> Catalog:
         if self._opened is None:
-            self._opened = self._open_catalog()
-            self._opened.create_namespace_if_not_exists(PROD_DATABASE)
+            opened = self._open_catalog()
+            with _catalog_errors():
+                opened.create_namespace_if_not_exists(PROD_DATABASE)
+            self._opened = opened
         return self._opened
 
     def exists(self, name: str) -> bool:
-        return bool(self._catalog.table_exists((PROD_DATABASE, name)))
+        with _catalog_errors():
+            return (PROD_DATABASE, name) in self._catalog.list_tables(PROD_DATABASE)
 
     def names(self) -> list[str]:
-        return sorted(identifier[-1] for identifier in self._catalog.list_tables(PROD_DATABASE))
+        with _catalog_errors():
+            return sorted(identifier[-1] for identifier in self._catalog.list_tables(PROD_DATABASE))
 
     def ensure(self, dataset: Dataset) -> None:
         if not self.exists(dataset.name):
@@ -98,9 +106,10 @@ class IcebergTables:
         summary: Mapping[str, str],
     ) -> Publish | None:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
-        from sqlalchemy.exc import OperationalError
 
-        properties = {**summary, _PUBLISH_ID: uuid.uuid4().hex}
+        publish_id = uuid.uuid4().hex
+        properties = {**summary, _PUBLISH_ID: publish_id}
+        by_key = [(name, "ascending") for name in dataset.key]
         for attempt in range(1, _ATTEMPTS + 1):
             table = self._load(dataset.name) or self._create(dataset)
             # Decided after loading: whatever another writer commits from here on makes the commit below fail.
@@ -109,19 +118,19 @@ class IcebergTables:
                 return None
             rows, scope = wanted
             try:
-                with warnings.catch_warnings():
+                with _catalog_errors(), warnings.catch_warnings():
                     # The usual case: the days are new, and there is nothing to replace.
                     warnings.filterwarnings("ignore", message="Delete operation did not match any records")
                     table.overwrite(
-                        rows.cast(dataset.arrow_schema),
+                        rows.cast(dataset.arrow_schema).sort_by(by_key),
                         overwrite_filter=_filter(dataset, scope),
                         snapshot_properties=properties,
                     )
-            except (CommitFailedException, OperationalError) as error:
+            except (CommitFailedException, ConflictError) as error:
                 if attempt == _ATTEMPTS:
                     raise ConflictError(
-                        f"{PROD_DATABASE}.{dataset.name} was changed by other runs {attempt} times while this one tried "
-                        "to publish; nothing was published. Let the others finish, then run again."
+                        f"{PROD_DATABASE}.{dataset.name} was changed by other runs {attempt} times while this one "
+                        "tried to publish; nothing was published. Let the others finish, then run again."
                     ) from error
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))
             except CommitStateUnknownException as error:
@@ -131,7 +140,8 @@ class IcebergTables:
             except OSError as error:
                 raise storage_error("write", Path(table.location()), error) from error
             else:
-                return self.current(dataset.name)
+                # Another writer may have published on top of it already.
+                return next(p for p in self.history(dataset.name) if p.summary.get(_PUBLISH_ID) == publish_id)
         raise AssertionError("unreachable")
 
     def read(self, dataset: Dataset, scope: Scope) -> pa.Table:
@@ -153,8 +163,9 @@ class IcebergTables:
         table = self._load(name)
         if table is None:
             return []
-        renamed = {LongType(): "BIGINT", StringType(): "VARCHAR", IntegerType(): "INTEGER"}
-        return [(f.name, renamed.get(f.field_type, str(f.field_type).upper())) for f in table.schema().fields]
+        renamed = {str(LongType()): "BIGINT", str(StringType()): "VARCHAR", str(IntegerType()): "INTEGER"}
+        kinds = ((field.name, str(field.field_type)) for field in table.schema().fields)
+        return [(name, renamed.get(kind, kind.upper())) for name, kind in kinds]
 
     def current(self, name: str) -> Publish | None:
         history = self.history(name)
@@ -170,6 +181,8 @@ class IcebergTables:
         return list(publishes.values())
 
     def rollback(self, name: str) -> tuple[Publish, Publish | None]:
+        from pyiceberg.exceptions import CommitFailedException
+
         history = self.history(name)
         if not history:
             raise LakeError(f"{PROD_DATABASE}.{name} has never been published: there is nothing to roll back.")
@@ -177,14 +190,22 @@ class IcebergTables:
             raise LakeError(f"{PROD_DATABASE}.{name} has only one publish: there is none before it to go back to.")
         table = self._load(name)
         assert table is not None
-        table.manage_snapshots().rollback_to_snapshot(history[1].snapshot_id).commit()
+        try:
+            with _catalog_errors():
+                table.manage_snapshots().rollback_to_snapshot(history[1].snapshot_id).commit()
+        except CommitFailedException as error:
+            raise ConflictError(
+                f"{PROD_DATABASE}.{name} was changed by another run at this moment; nothing was rolled back. "
+                "Let it finish, then try again."
+            ) from error
         return history[0], history[1]
 
     def _load(self, name: str) -> Table | None:
         from pyiceberg.exceptions import NoSuchTableError, ValidationError
 
         try:
-            return self._catalog.load_table((PROD_DATABASE, name))
+            with _catalog_errors():
+                return self._catalog.load_table((PROD_DATABASE, name))
         except NoSuchTableError:
             return None
         except (ValidationError, ValueError, OSError) as error:
@@ -196,13 +217,36 @@ class IcebergTables:
 
     def _create(self, dataset: Dataset) -> Table:
         schema = iceberg_schema(dataset)
-        return self._catalog.create_table_if_not_exists(
-            (PROD_DATABASE, dataset.name),
-            schema=schema,
-            partition_spec=_partition_spec(dataset, schema),
-            sort_order=_sort_order(dataset, schema),
-            properties={**_PROPERTIES, "comment": dataset.description},
-        )
+        try:
+            with _catalog_errors():
+                return self._catalog.create_table_if_not_exists(
+                    (PROD_DATABASE, dataset.name),
+                    schema=schema,
+                    partition_spec=_partition_spec(dataset, schema),
+                    sort_order=_sort_order(dataset, schema),
+                    properties={**_PROPERTIES, "comment": dataset.description},
+                )
+        except OSError as error:
+            raise storage_error("create", Path(f"{PROD_DATABASE}.{dataset.name}"), error) from error
+
+
+@contextmanager
+def _catalog_errors() -> Iterator[None]:
+    """Errors of the catalog's database in a sentence; ConflictError when another process holds it."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error))
+        if "locked" in reason:
+            raise ConflictError(
+                f"Another process holds the catalog of {PROD_DATABASE} ({reason}): run again."
+            ) from error
+        raise LakeError(
+            f"The catalog of {PROD_DATABASE} cannot be used ({reason}): free disk space, make it writable, or restore "
+            "it from a backup."
+        ) from error
 
 
 def iceberg_schema(dataset: Dataset) -> Schema:
@@ -247,21 +291,25 @@ def _sort_order(dataset: Dataset, schema: Schema) -> SortOrder:
 
 
 def _filter(dataset: Dataset, scope: Scope) -> BooleanExpression:
-    from pyiceberg.expressions import AlwaysTrue, And, EqualTo, GreaterThanOrEqual, LessThan, Or
+    from pyiceberg.expressions import AlwaysTrue, And, EqualTo, GreaterThanOrEqual, LessThan, Or, Reference
+    from pyiceberg.expressions.literals import literal
 
-    ranges: list[BooleanExpression] = []
+    days: list[BooleanExpression] = []
     for first, last in scope.day_ranges:
         assert dataset.day_column is not None
         low, high = dataset.bounds(first, last)
-        ranges.append(
+        column = Reference(dataset.day_column)
+        days.append(
             And(
-                GreaterThanOrEqual(dataset.day_column, low.isoformat()),
-                LessThan(dataset.day_column, high.isoformat()),
+                GreaterThanOrEqual(term=column, value=literal(low.isoformat())),
+                LessThan(term=column, value=literal(high.isoformat())),
             )
         )
-    expression: BooleanExpression = reduce(Or, ranges) if ranges else AlwaysTrue()
+    # Given all at once, so that they nest in halves: thousands of ranges must not exhaust the stack.
+    expression = Or(*days) if len(days) > 1 else days[0] if days else AlwaysTrue()
     if scope.equals is not None:
-        expression = And(expression, EqualTo(*scope.equals))
+        name, value = scope.equals
+        expression = And(expression, EqualTo(term=Reference(name), value=literal(value)))
     return expression
 
 

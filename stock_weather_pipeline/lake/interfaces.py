@@ -101,10 +101,11 @@ class Tables(Protocol):
     def publish(
         self, dataset: Dataset, change: Callable[[], tuple[pa.Table, Scope] | None], summary: Mapping[str, str]
     ) -> Publish | None:
-        """Replace a scope by rows in one commit, creating the table when it is the first.
+        """Replace a scope by rows in one commit. Rows are stored sorted by the contract's key.
 
         `change` is called for the rows and their scope, and again after another writer was faster, so that it decides
-        on what is there; None means that nothing is to be changed. Raises ConflictError when others keep winning.
+        on what is there; None means that nothing is to be changed. The table exists, be it empty, when it is called.
+        Raises ConflictError when others keep winning.
         """
         ...
 

@@ -128,9 +128,16 @@ def days_predicate(dataset: Dataset, days: Sequence[Day]) -> str:
     if dataset.partition_set is None:
         return "TRUE"
     ranges = day_ranges(dataset, days)
-    text = " OR ".join(f"concat(year, '-', month, '-', day) BETWEEN '{first}' AND '{last}'" for first, last in ranges)
-    years = f"year BETWEEN '{ranges[0][0]:%Y}' AND '{ranges[-1][1]:%Y}'"
-    return f"{years} AND ({text})"
+    text = any_of([f"concat(year, '-', month, '-', day) BETWEEN '{first}' AND '{last}'" for first, last in ranges])
+    return f"year BETWEEN '{ranges[0][0]:%Y}' AND '{ranges[-1][1]:%Y}' AND {text}"
+
+
+def any_of(conditions: Sequence[str]) -> str:
+    """SQL that holds where one of the conditions does, nested in halves: engines limit the depth of an expression."""
+    if len(conditions) == 1:
+        return f"({conditions[0]})"
+    middle = len(conditions) // 2
+    return f"({any_of(conditions[:middle])} OR {any_of(conditions[middle:])})"
 
 
 def day_ranges(dataset: Dataset, days: Iterable[Day]) -> list[tuple[date, date]]:

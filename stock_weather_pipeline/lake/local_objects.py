@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stock_weather_pipeline.errors import LakeError
@@ -41,29 +42,32 @@ class LocalObjects:
 
     def write(self, key: str, data: bytes) -> None:
         path = self.path(key)
-        partial: str | None = None
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(partial, path)
+            partial.write_bytes(data)
+            partial.replace(path)
         except OSError as error:
-            if partial is not None:
-                Path(partial).unlink(missing_ok=True)
+            # Nothing to remove where not even the folder could be made.
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise storage_error("write", path, error) from error
 
     def delete(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            try:
-                self.path(key).unlink(missing_ok=True)
-            except OSError as error:
-                raise storage_error("delete", self.path(key), error) from error
+        path = self.root
+        try:
+            for path in map(self.path, keys):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error("delete", path, error) from error
 
     def list(self, prefix: str) -> list[StoredObject]:
         # A prefix may end inside a name, as on S3.
         folder = self.path(prefix) if prefix.endswith("/") or not prefix else self.path(prefix).parent
-        found = (self._stored(entry) for entry in _files(folder))
+        try:
+            found = [item for entry in _files(folder) if (item := self._stored(entry)) is not None]
+        except OSError as error:
+            raise storage_error("list", folder, error) from error
         return sorted((item for item in found if item.key.startswith(prefix)), key=lambda item: item.key)
 
     def exists(self, key: str) -> bool:
@@ -72,8 +76,11 @@ class LocalObjects:
     def uri(self, key: str) -> str:
         return self.path(key).as_uri()
 
-    def _stored(self, entry: os.DirEntry[str]) -> StoredObject:
-        stat = entry.stat()
+    def _stored(self, entry: os.DirEntry[str]) -> StoredObject | None:
+        try:
+            stat = entry.stat()
+        except FileNotFoundError:
+            return None  # deleted while the folder was read
         key = os.path.relpath(entry.path, self.root).replace(os.sep, "/")
         # Every write makes a new file, so the inode tells replaced files apart even within one clock tick.
         return StoredObject(key, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}")

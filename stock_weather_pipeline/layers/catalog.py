@@ -42,8 +42,8 @@ def rows_per_day(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day,
     # Every column is read, since a reader that only counts lines would not notice a broken one.
     width = " + ".join(f"length(coalesce({name}, ''))" for name in dataset.column_names)
     rows = lake.rows(
-        f"SELECT partition_day, count(*) AS row_count, sum(width) AS width FROM (SELECT {partition_day_sql(dataset)} AS "
-        f"partition_day, {width} AS width FROM {table.qualified_name} WHERE {days_predicate(dataset, days)}) "
+        f"SELECT partition_day, count(*) AS row_count, sum(width) AS width FROM (SELECT {partition_day_sql(dataset)} "
+        f"AS partition_day, {width} AS width FROM {table.qualified_name} WHERE {days_predicate(dataset, days)}) "
         "GROUP BY partition_day"
     )
     return {row["partition_day"]: row["row_count"] for row in rows}
@@ -59,9 +59,15 @@ def _drift(lake: Lake, dataset: Dataset, day: Day) -> str | None:
     if not start.strip():
         return f"{where} is empty: {again}"
     try:
-        header = next(csv.reader([start.split(b"\n", 1)[0].decode("utf-8").rstrip("\r")], strict=True))
+        line = start.split(b"\n", 1)[0].decode("utf-8")
+        header = next(csv.reader([line.rstrip("\r")], strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         return f"{where} has no readable header ({error}): {again}"
+    # Readers disagree on these two, so that a file would have other values, or no rows, in the other deployment.
+    if line.startswith("\ufeff"):
+        return f"{where} begins with a byte order mark: save it as UTF-8 without one, or {again}"
+    if line.endswith("\r"):
+        return f"{where} has Windows line ends (CRLF): save it with line feeds only, or {again}"
     expected = list(dataset.column_names)
     if header == expected:
         return None

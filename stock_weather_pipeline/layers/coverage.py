@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 
 from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.errors import LakeError
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.partitions import ONE_DAY
 
@@ -18,15 +19,19 @@ Ranges = list[tuple[date, date]]
 
 
 def read(lake: Lake, dataset: Dataset) -> dict[str, Ranges]:
-    """Calendar-day ranges already asked, ascending and disjoint, by entity."""
+    """Calendar-day ranges already asked, ascending and disjoint, by entity. Raises LakeError for a damaged note."""
     key = _key(dataset)
     if not lake.objects.exists(key):
         return {}
-    content = json.loads(lake.objects.read(key))
-    return {
-        entity: [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in ranges]
-        for entity, ranges in content.items()
-    }
+    try:
+        return {
+            entity: [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in ranges]
+            for entity, ranges in json.loads(lake.objects.read(key)).items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LakeError(
+            f"{lake.objects.uri(key)} is damaged ({error}): delete it, then the days are asked of the vendor again."
+        ) from error
 
 
 def add(lake: Lake, dataset: Dataset, entities: Iterable[str], first: date, last: date) -> None:

@@ -19,6 +19,7 @@ from stock_weather_pipeline.lake.layout import (
     PROD_DATABASE,
     Day,
     Layer,
+    any_of,
     day_ranges,
     days_predicate,
     external_table,
@@ -52,19 +53,20 @@ def publish(lake: Lake, dataset: Dataset, days: Sequence[Day], run_id: str, forc
     good = _audited(lake, dataset, days, result)
     if not good:
         return result
-    scope_days: list[Day] = []
+    failed = dict(result.refused)
 
     def change() -> tuple[pa.Table, Scope] | None:
-        scope_days.clear()
+        # Called again after another writer was faster: every answer is made anew.
         candidate = _candidate(lake, dataset, good)
-        result.rows = _rows_per_day(candidate)
-        wanted = _changed_days(lake, dataset, good, candidate, result, force)
-        for day in result.refused:
-            result.rows.pop(day, None)
+        held = lake.engine.query(prod_rows_sql(dataset, good)).cast(candidate.schema)
+        rows = _rows_per_day(candidate)
+        shrinking = {} if force else _shrinking(rows, _rows_per_day(held))
+        wanted = [day for day in _differing(good, candidate, held) if day not in shrinking]
+        result.refused = {**failed, **shrinking}
+        result.rows = {day: count for day, count in rows.items() if day not in shrinking}
         result.changed = set(wanted)
         if not wanted:
             return None
-        scope_days.extend(wanted)
         return _only(candidate, wanted, good).select(list(dataset.column_names)), _scope(dataset, wanted)
 
     versions = parquet_versions(lake, dataset, good)
@@ -81,7 +83,7 @@ def prod_bounds_sql(dataset: Dataset, days: Sequence[Day]) -> str:
     for first, last in day_ranges(dataset, days):
         low, high = (str(value) for value in dataset.bounds(first, last))
         parts.append(f"{dataset.day_column} >= {kind} '{low}' AND {dataset.day_column} < {kind} '{high}'")
-    return "(" + " OR ".join(parts) + ")"
+    return any_of(parts)
 
 
 def prod_rows_sql(dataset: Dataset, days: Sequence[Day]) -> str:
@@ -119,11 +121,10 @@ def _audited(lake: Lake, dataset: Dataset, days: Sequence[Day], result: Publicat
 
 
 def _candidate(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> pa.Table:
-    """The rows to publish, sorted by key: the Parquet rows, with a value kept where the new one is NULL."""
-    columns, source = ", ".join(dataset.column_names), parquet_rows_sql(dataset, days)
-    order = ", ".join(dataset.key)
-    if not dataset.nullable or not lake.tables.exists(dataset.name):
-        return lake.engine.query(f"SELECT {columns}, {PARTITION_DAY} FROM ({source}) ORDER BY {order}")
+    """The rows to publish: the Parquet rows, with a value kept where the new one is NULL."""
+    source = parquet_rows_sql(dataset, days)
+    if not dataset.nullable:
+        return lake.engine.query(source)
     kept = ", ".join(
         f"coalesce(new.{name}, old.{name}) AS {name}" if name in dataset.nullable else f"new.{name}"
         for name in dataset.column_names
@@ -131,34 +132,29 @@ def _candidate(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> pa.Table:
     same_key = " AND ".join(f"new.{name} = old.{name}" for name in dataset.key)
     return lake.engine.query(
         f"SELECT {kept}, new.{PARTITION_DAY} FROM ({source}) new LEFT JOIN ({prod_rows_sql(dataset, days)}) old "
-        f"ON {same_key} ORDER BY {', '.join(f'new.{name}' for name in dataset.key)}"
+        f"ON {same_key}"
     )
 
 
-def _changed_days(
-    lake: Lake, dataset: Dataset, days: Sequence[Day], candidate: pa.Table, result: Publication, force: bool
-) -> list[Day]:
+def _shrinking(rows: Mapping[Day, int], held_rows: Mapping[Day, int]) -> dict[Day, str]:
+    """Why days may not be published that would lose more than a fifth of the rows they hold."""
+    return {
+        day: f"the day would shrink from {before} to {rows.get(day, 0)} rows, below {SMALLEST_SHARE_KEPT:.0%}; "
+        "publish with force if that is right"
+        for day, before in held_rows.items()
+        if rows.get(day, 0) < before * SMALLEST_SHARE_KEPT
+    }
+
+
+def _differing(days: Sequence[Day], candidate: pa.Table, held: pa.Table) -> list[Day]:
+    """The days of which prod does not hold exactly the rows to publish."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not lake.tables.exists(dataset.name):
-        return list(days)
-    held = lake.engine.query(prod_rows_sql(dataset, days)).cast(candidate.schema)
-    if held.num_rows == 0:
-        return list(days)
-    held_rows = _rows_per_day(held)
-    for day, before in held_rows.items():
-        after = result.rows.get(day, 0)
-        if after < before * SMALLEST_SHARE_KEPT and not force:
-            result.refused[day] = (
-                f"the day would shrink from {before} to {after} rows, below {SMALLEST_SHARE_KEPT:.0%}; "
-                "publish with force if that is right"
-            )
-    # A row that is in both tables occurs twice; one that is new, gone or changed occurs once.
+    # A row that is once in both tables occurs twice.
     both = pa.concat_tables([candidate, held]).group_by(candidate.column_names).aggregate([([], "count_all")])
-    differing = both.filter(pc.equal(both["count_all"], 1))
-    differs = set(differing[PARTITION_DAY].to_pylist())
-    return [day for day in days if day in differs and day not in result.refused]
+    differs = set(both.filter(pc.not_equal(both["count_all"], 2))[PARTITION_DAY].to_pylist())
+    return [day for day in days if day in differs]
 
 
 def _only(candidate: pa.Table, wanted: Sequence[Day], all_days: Sequence[Day]) -> pa.Table:

@@ -145,6 +145,7 @@ def _with_others(dataset: Dataset, rows: pa.Table, old: bytes, asked: Sequence[s
     try:
         held = csv.read_csv(
             io.BytesIO(old),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=dataset.raw_schema,
                 strings_can_be_null=True,
@@ -156,7 +157,9 @@ def _with_others(dataset: Dataset, rows: pa.Table, old: bytes, asked: Sequence[s
         return rows  # damaged by hand; it is kept as superseded, not merged
     if held.schema != dataset.raw_schema:
         return rows
-    others = held.filter(pc.invert(pc.is_in(held[dataset.entity], pa.array(asked, pa.string()))))
+    # What the vendor sent of entities that nobody asked for is replaced as well, or it would pile up.
+    replaced = pa.chunked_array([pa.array(asked, pa.string()), *rows[dataset.entity].chunks], pa.string())
+    others = held.filter(pc.invert(pc.is_in(held[dataset.entity], replaced)))
     if others.num_rows == 0:
         return rows
     order = [(name, "ascending") for name in dataset.column_names]

@@ -286,6 +286,8 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
         "SELECT count_if(close > 11), count(close), avg(transactions), count(DISTINCT ticker) FROM prices",
         [(1, 2, 4.5, 2)],
     ),
+    ("SELECT count_if(close > 11) FROM prices WHERE close IS NULL", [(0,)]),
+    ("SELECT count_if(close > 11) FROM prices WHERE ticker = 'none'", [(0,)]),
     ("SELECT array_agg(close ORDER BY trade_date) FROM prices", [([10.5, 11.5, None],)]),
     (
         "SELECT ticker, lag(close) OVER (PARTITION BY ticker ORDER BY trade_date) FROM prices ORDER BY trade_date",
@@ -422,6 +424,9 @@ REFUSED: list[tuple[str, str]] = [
     ("SELECT DATE '2024-01-01' + INTERVAL '1' DAYS", "INTERVAL '1' DAY"),
     ("SELECT * FROM prices LIMIT 3 OFFSET 1", "OFFSET n LIMIT m"),
     ("SELECT * FROM prices LIMIT 10 PERCENT", "not"),
+    ("SELECT 'a' 'b'", "||"),
+    ("SELECT localtimestamp", "current_timestamp"),
+    ("SELECT ticker FROM prices FOR UPDATE", "not Athena's"),
     ("SELECT 1_000", "1_000 is not allowed"),
     ("SELECT 0xFF", "not"),
     ("SELECT CAST(1 AS TEXT)", "VARCHAR"),

@@ -88,7 +88,7 @@ def test_a_day_without_any_value_sums_to_null_and_not_to_zero(views: ViewsOverTa
     assert rain.precipitation_mm.isna().tolist()[:4] == [True, True, True, False]
 
 
-def test_a_filter_on_the_location_does_not_read_the_others(views: ViewsOverTables) -> None:
+def test_a_filter_on_the_location_shows_only_that_place(views: ViewsOverTables) -> None:
     assert set(views.query("SELECT location FROM weather_daily WHERE location = 'Pune'").location) == {"Pune"}
 
 
