@@ -33,6 +33,9 @@ setup(
             "boto3>=1.44",  # S3, Glue, Athena
             "dagster-aws>=0.29.27",  # Dagster's own AWS resources
         ],
+        "docs": [
+            "playwright>=1.60",  # the pictures of the README, with the system's Chromium
+        ],
         "dev": [
             "pytest>=9",  # the tests
             "pytest-xdist>=3.8",  # the tests on all cores

@@ -45,6 +45,34 @@ class _Group(click.Group):
         except PipelineError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Stopped. What was finished is kept; the same command goes on from there.", err=True)
+            ctx.exit(1)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # click's own business
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(_bug(error), err=True)
+            ctx.exit(1)
+
+
+def _bug(error: Exception) -> str:
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="stock-weather-", suffix=".txt", delete=False
+        ) as file:
+            file.write(text)
+    except OSError:
+        return text  # better than losing it
+    return (
+        f"Error: this is a bug in stock-weather-pipeline, not your mistake ({type(error).__name__}). "
+        f"Please report it with {file.name}, which holds the traceback; --debug shows it at once."
+    )
 
 
 @click.group(
@@ -52,14 +80,16 @@ class _Group(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Settings are environment variables STOCK_WEATHER_* and POLYGON_API_KEY, or lines of a file .env.",
 )
+@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
 @click.version_option(package_name="stock-weather-pipeline")
-def main() -> None:
+def main(debug: bool) -> None:
     """Daily stock prices and weather, from the vendors to audited tables and indicator views.
 
     \b
     stock-weather run                                  every layer, two years back from yesterday
     stock-weather query "SELECT * FROM macd LIMIT 5"   Athena SQL on what is there
     stock-weather status                               newest day, gaps and failed checks
+    stock-weather dev                                  the Dagster UI
     """
 
 
@@ -73,7 +103,8 @@ def _console() -> Console:
     epilog="\b\nExamples:\n"
     "  stock-weather run\n"
     "  stock-weather run --start 2024-01-02 --end 2024-06-28 --tickers NVDA,AMD\n"
-    "  stock-weather run --only weather --again"
+    "  stock-weather run --only weather --again\n"
+    "\nA ticker that is added later has only its own history fetched; the others are kept."
 )
 @click.option("--start", type=DAY, help="First day. Default: two years before --end.")
 @click.option("--end", type=DAY, help="Last day. Default: yesterday in New York.")
@@ -155,7 +186,10 @@ def sandbox(data: Path | None, port: int, calls_per_minute: int | None) -> None:
 @main.command(epilog="\b\nExample:\n  stock-weather rollback stock_prices")
 @click.argument("table")
 def rollback(table: str) -> None:
-    """Undo the newest publish of a prod table."""
+    """Undo the newest publish of a prod table.
+
+    The undone days stay out of the table until the command that is printed publishes them again.
+    """
     from stock_weather_pipeline.commands import rollback as command
 
     command.rollback(_console(), _settings(), table)
@@ -174,3 +208,7 @@ def _settings(overrides: dict[str, Any] | None = None) -> Settings:
     from stock_weather_pipeline.settings import load_settings
 
     return load_settings(overrides)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from stock_weather_pipeline.settings import Settings
 
 _SMALLEST_FREE_GB = 1.0
 _TIMEOUT_SECONDS = 5
+_OTHER_HOME = "set STOCK_WEATHER_HOME to a folder that you may write"
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,14 @@ def examine(settings: Settings) -> Iterator[Examination]:
 
 
 def _home(home: Path) -> Examination:
-    existing = home
-    while not existing.exists():
-        existing = existing.parent
-    if not os.access(existing, os.W_OK):
-        return Examination(
-            "home", f"{home} cannot be written", "set STOCK_WEATHER_HOME to a folder that you may write", fatal=True
-        )
+    try:
+        existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    except OSError as error:
+        return Examination("home", f"{home} cannot be looked at ({error.strerror})", _OTHER_HOME, fatal=True)
+    if not existing.is_dir():
+        return Examination("home", f"{existing} is a file, not a folder", _OTHER_HOME, fatal=True)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Examination("home", f"{home} cannot be written", _OTHER_HOME, fatal=True)
     free_gb = shutil.disk_usage(existing).free / 1e9
     if free_gb < _SMALLEST_FREE_GB:
         return Examination("home", f"{home}, {free_gb:.1f} GB free", "free disk space, or set STOCK_WEATHER_HOME")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from stock_weather_pipeline.errors import UsageError
+from stock_weather_pipeline.settings import EARLIEST_DAY
 
 if TYPE_CHECKING:
     from dagster import TimeWindowPartitionsDefinition
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 NEW_YORK = ZoneInfo("America/New_York")
 EXCHANGE = "XNYS"
-# The vendor's longest plans reach back to 2003, the recorded history used for verification to 1999.
-_CALENDAR_START = date(1990, 1, 1)
 ONE_DAY = timedelta(days=1)
 
 
@@ -46,7 +45,7 @@ class PartitionSet(Enum):
 def _calendar(last_year: int) -> ExchangeCalendar:
     import exchange_calendars
 
-    return exchange_calendars.get_calendar(EXCHANGE, start=str(_CALENDAR_START), end=f"{last_year}-12-31")
+    return exchange_calendars.get_calendar(EXCHANGE, start=str(EARLIEST_DAY), end=f"{last_year}-12-31")
 
 
 @cache

@@ -23,6 +23,8 @@ from stock_weather_pipeline.errors import SettingsError
 POLYGON_URL = "https://api.massive.com"
 OPEN_METEO_URL = "https://archive-api.open-meteo.com"
 WHOLE_MARKET = ("*",)
+# The trading calendar begins here; the vendor's longest plans reach back to 2003.
+EARLIEST_DAY = date(1990, 1, 1)
 
 _TICKER = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,15}")
 
@@ -81,11 +83,13 @@ def _parse_location(text: str) -> Location:
         latitude, longitude, elevation_m = (float(part) for part in parts[:3])
     except ValueError:
         raise ValueError(f"{text.strip()!r} has no number where one belongs; write it as {_LOCATION_FORM}") from None
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        raise ValueError(f"{text.strip()!r} is not on Earth: latitude is -90..90, longitude -180..180")
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180 and -500 <= elevation_m <= 9000):
+        raise ValueError(
+            f"{text.strip()!r} is not on Earth: latitude is -90..90, longitude -180..180, elevation -500..9000 m"
+        )
     try:
         ZoneInfo(parts[3])
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"{parts[3]!r} is not a time zone; use an IANA name such as America/New_York") from None
     tickers = tuple(parse_ticker(part) for part in parts[4].split()) if len(parts) == 5 else ()
     return Location(name, latitude, longitude, elevation_m, parts[3], tickers)
@@ -111,6 +115,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="STOCK_WEATHER_",
         env_file=".env",
+        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -121,7 +126,7 @@ class Settings(BaseSettings):
     home: Path = Path("~/.stock_weather_pipeline")
     tickers: Annotated[tuple[str, ...], NoDecode] = ("NVDA",)
     locations: Annotated[tuple[Location, ...], NoDecode] = (NEW_YORK, SANTA_CLARA)
-    start_date: date = date(2024, 1, 1)
+    start_date: date = Field(date(2024, 1, 1), ge=EARLIEST_DAY)
     polygon_api_key: SecretStr | None = Field(
         None, validation_alias=AliasChoices("polygon_api_key", "POLYGON_API_KEY", "MASSIVE_API_KEY")
     )
@@ -129,6 +134,8 @@ class Settings(BaseSettings):
     open_meteo_url: str = OPEN_METEO_URL
     polygon_calls_per_minute: int = Field(5, ge=1, le=6000)
     sandbox: bool = False
+    dagster_url: str = "http://127.0.0.1:3000"
+    alert_webhook_url: SecretStr | None = None
 
     @field_validator("tickers", mode="before")
     @classmethod
@@ -143,7 +150,10 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _home(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError("there is no such user") from None
 
     @field_validator("polygon_api_key")
     @classmethod
@@ -154,10 +164,23 @@ class Settings(BaseSettings):
             raise ValueError("a key is one word of printable characters")
         return SecretStr(value.get_secret_value().strip())
 
-    @field_validator("polygon_url", "open_meteo_url")
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _webhook(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        url = value.get_secret_value().strip()
+        parts = urlsplit(url)
+        _ = parts.port
+        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
+            raise ValueError("must be a URL such as https://hooks.example.com/services/...")
+        return SecretStr(url)
+
+    @field_validator("polygon_url", "open_meteo_url", "dagster_url")
     @classmethod
     def _url(cls, value: str) -> str:
         parts = urlsplit(value)
+        _ = parts.port  # raises ValueError for an impossible one
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be a URL such as https://api.example.com")
         if parts.username or parts.password or parts.query:
@@ -191,9 +214,11 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         raise SettingsError(_sentence(error, overrides or {})) from None
 
 
+_URL_SECRETS = re.compile(r"(?<=//)[^/]*(?=@)|(?<=[?]).*")
+
 _VALID = {
     "deployment": "local, aws",
-    "start_date": "a day such as 2024-01-01",
+    "start_date": f"a day such as 2024-01-01, from {EARLIEST_DAY} on",
     "polygon_calls_per_minute": "a whole number from 1 to 6000 (5 on the vendor's free plan)",
     "home": "a folder",
     "sandbox": "true, false",
@@ -203,10 +228,12 @@ _VALID = {
 def _sentence(error: ValidationError, overrides: Mapping[str, Any]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     field = str(first["loc"][0])
-    secret = field.lower() in ("polygon_api_key", "massive_api_key")
-    name = field.upper() if secret else f"STOCK_WEATHER_{field.upper()}"
+    key = field.lower() in ("polygon_api_key", "massive_api_key")
+    secret = key or field == "alert_webhook_url"
+    name = field.upper() if key else f"STOCK_WEATHER_{field.upper()}"
     raw = overrides.get(field, _environment_value(name))
-    shown = "" if secret or raw is None else f"={str(raw)!r}"
+    # A key typed into a URL by mistake is still a key.
+    shown = "" if secret or raw is None else f"={re.sub(_URL_SECRETS, '***', str(raw))!r}"
     reason = first["msg"].removeprefix("Value error, ")
     if field in _VALID:
         reason = f"valid values: {_VALID[field]}"

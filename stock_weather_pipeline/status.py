@@ -1,4 +1,4 @@
-"""What is there: newest day, gaps, rows, quarantine and checks of each dataset. Read by `run`, `status` and `doctor`."""
+"""What is there: newest day, gaps, rows, quarantine and checks of each dataset. Read by `run` and `status`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stock_weather_pipeline.automation.work import LAYERS, Key
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Layer, external_table
-from stock_weather_pipeline.partitions import contiguous, last_closed_day
+from stock_weather_pipeline.partitions import PartitionSet, contiguous, last_closed_day
 from stock_weather_pipeline.views import VIEWS
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ class Checks:
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """One dataset as it stands in prod. `gaps` are first and last day of each run of missing days up to the newest."""
+    """One dataset as it stands in prod.
+
+    `gaps` are first and last day of each run of missing days up to the newest. `undone` are likewise the days that
+    were published and are not in the table any more: they were rolled back.
+    """
 
     name: str
     days: int | None
@@ -38,6 +42,7 @@ class DatasetStatus:
     newest_day: date | None
     expected_day: date | None
     gaps: tuple[tuple[date, date], ...]
+    undone: tuple[tuple[date, date], ...]
     quarantined_rows: int
     checks: Checks
 
@@ -46,17 +51,18 @@ def dataset_status(
     instance: DagsterInstance, lake: Lake, dataset: Dataset, check_keys: Iterable[AssetCheckKey]
 ) -> DatasetStatus:
     """Read one dataset's state from the prod table, the quarantine and the instance."""
+    from dagster import AssetKey
+
     checks = latest_checks(instance, check_keys, {(layer, dataset.name) for layer in LAYERS})
     quarantined = _count(lake, external_table(dataset, Layer.QUARANTINE).qualified_name)
     rows = _count(lake, f"{PROD_DATABASE}.{dataset.name}")
     if dataset.partition_set is None:
-        return DatasetStatus(dataset.name, None, rows, None, None, None, (), quarantined, checks)
+        return DatasetStatus(dataset.name, None, rows, None, None, None, (), (), quarantined, checks)
     days = _prod_days(lake, dataset) if rows else []
-    gaps: tuple[tuple[date, date], ...] = ()
-    if days:
-        held = set(days)
-        missing = [day for day in dataset.partition_set.days(days[0], days[-1]) if day not in held]
-        gaps = tuple((group[0], group[-1]) for group in contiguous(missing, dataset.partition_set))
+    held = set(days)
+    missing = [day for day in dataset.partition_set.days(days[0], days[-1]) if day not in held] if days else []
+    recorded = instance.event_log_storage.get_materialized_partitions(AssetKey(["prod", dataset.name]))
+    undone = [day for day in map(date.fromisoformat, recorded) if day not in held]
     return DatasetStatus(
         dataset.name,
         len(days),
@@ -64,10 +70,15 @@ def dataset_status(
         days[0] if days else None,
         days[-1] if days else None,
         last_closed_day(dataset.partition_set),
-        gaps,
+        _ranges(missing, dataset.partition_set),
+        _ranges(undone, dataset.partition_set),
         quarantined,
         checks,
     )
+
+
+def _ranges(days: Iterable[date], partition_set: PartitionSet) -> tuple[tuple[date, date], ...]:
+    return tuple((group[0], group[-1]) for group in contiguous(days, partition_set))
 
 
 def view_checks(instance: DagsterInstance, keys: Iterable[AssetCheckKey]) -> Checks:

@@ -5,7 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.reporting import (
+    OWNERS,
     clear_failure,
     days_of,
     materialized,
@@ -30,11 +32,13 @@ def catalog_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         deps=[["raw", dataset.name]],
         description=f"Table {table.qualified_name} over the raw files, all strings, with the contract's columns.",
         group_name="catalog",
+        owners=OWNERS,
         kinds={"sql"},
         partitions_def=partitions_definition(dataset.partition_set, start),
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={
             "dagster/column_schema": table_schema(table.columns),
+            "dagster/column_lineage": copied(["raw", dataset.name], dataset.column_names),
             "dagster/table_name": table.qualified_name,
         },
     )

@@ -7,7 +7,9 @@ from typing import Any
 
 import dagster as dg
 
+from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.reporting import (
+    OWNERS,
     clear_failure,
     days_of,
     materialized,
@@ -34,12 +36,14 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         deps=[["catalog", dataset.name]],
         description=f"{dataset.description}\n\nTyped; rows that fail are in stock_weather_quarantine.{dataset.name}.",
         group_name="parquet",
+        owners=OWNERS,
         kinds={"parquet", "sql"},
         partitions_def=partitions_definition(dataset.partition_set, start),
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=hashlib.sha256(typing_select(dataset, [start]).encode()).hexdigest()[:12],
         metadata={
             "dagster/column_schema": table_schema(table.columns),
+            "dagster/column_lineage": copied(["catalog", dataset.name], dataset.column_names),
             "dagster/table_name": table.qualified_name,
         },
     )

@@ -1,13 +1,15 @@
 """Prod assets: audited days, published into the stable Iceberg table in one atomic commit."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.reporting import (
+    OWNERS,
     clear_failure,
     days_of,
     materialized,
@@ -22,7 +24,13 @@ from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
 from stock_weather_pipeline.layers.audit import audit, parquet_versions
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import Publication, publish
-from stock_weather_pipeline.partitions import partitions_definition
+from stock_weather_pipeline.partitions import PartitionSet, partitions_definition
+
+# The calendar-aware check latest_day_present is exact; these catch a pipeline that stands still altogether.
+_FRESHNESS: dict[PartitionSet | None, dg.FreshnessPolicy] = {
+    PartitionSet.SESSIONS: dg.FreshnessPolicy.time_window(fail_window=timedelta(days=6), warn_window=timedelta(days=4)),
+    PartitionSet.DAYS: dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(days=2)),
+}
 
 
 class PublishConfig(dg.Config):
@@ -43,11 +51,15 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         deps=[upstream],
         description=dataset.description,
         group_name="prod",
+        owners=OWNERS,
+        pool=f"publish_{dataset.name}",
+        freshness_policy=_FRESHNESS.get(dataset.partition_set),
         kinds={"iceberg"},
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
         metadata={
             "dagster/column_schema": table_schema(dataset.columns),
+            "dagster/column_lineage": copied(upstream, dataset.column_names),
             "dagster/table_name": f"{PROD_DATABASE}.{dataset.name}",
         },
     )

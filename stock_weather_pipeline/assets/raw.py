@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from stock_weather_pipeline.assets.reporting import (
+    OWNERS,
     clear_failure,
     days_of,
     materialized,
@@ -22,7 +23,7 @@ from stock_weather_pipeline.lake.layout import Day, Layer, external_table
 from stock_weather_pipeline.layers import coverage
 from stock_weather_pipeline.layers.raw import LandedDay, Landing, land, land_snapshot
 from stock_weather_pipeline.partitions import partitions_definition
-from stock_weather_pipeline.sources.vendors import Vendors
+from stock_weather_pipeline.sources.vendors import VENDORS, Vendors
 
 
 class FetchConfig(dg.Config):
@@ -43,6 +44,8 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         key=["raw", dataset.name],
         description=f"{dataset.description}\n\nAs the vendor sent it. Source: {dataset.source}",
         group_name="raw",
+        owners=OWNERS,
+        pool=f"vendor_{VENDORS[dataset.name]}" if dataset.name in VENDORS else None,
         kinds={"csv"},
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,

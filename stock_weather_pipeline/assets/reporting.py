@@ -20,6 +20,8 @@ from stock_weather_pipeline.lake.layout import Day
 
 DayMetadata = Mapping[str, Any]
 
+OWNERS = ["team:market-data"]
+
 _NAMED_DAYS = 20
 _PREVIEW_ROWS = 5
 

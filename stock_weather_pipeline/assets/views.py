@@ -5,9 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from stock_weather_pipeline.assets.reporting import clear_failure, days_of, materialized, preview
+from stock_weather_pipeline.assets.lineage import of_view
+from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure, days_of, materialized, preview
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.lake.layout import PROD_DATABASE
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
 from stock_weather_pipeline.layers.views import create, rows_per_day
 from stock_weather_pipeline.partitions import partitions_definition
 from stock_weather_pipeline.views import VIEWS, View
@@ -21,6 +22,7 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
         deps=[["views" if name in VIEWS else "prod", name] for name in view.depends_on],
         description=f"{view.description}\n\n```sql\n{view.sql}\n```",
         group_name="views",
+        owners=OWNERS,
         kinds={"sql", "view"},
         partitions_def=partitions_definition(view.partition_set, start),
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -41,8 +43,9 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
                 f"SELECT * FROM {PROD_DATABASE}.{view.name} WHERE {view.day_column} = DATE '{max(days)}' "
                 f"ORDER BY {', '.join(view.key)} LIMIT 5"
             )
-        metadata = {day: {"dagster/partition_row_count": rows.get(day, 0)} for day in days}
-        versions = dict.fromkeys(days, view.code_version)
-        return materialized(context, metadata, versions, {"preview": preview(newest)})
+        metadata: dict[Day, dict[str, Any]] = {day: {"dagster/partition_row_count": rows.get(day, 0)} for day in days}
+        versions: dict[Day, str] = dict.fromkeys(days, view.code_version)
+        about = {"preview": preview(newest), "dagster/column_lineage": of_view(view.name)}
+        return materialized(context, metadata, versions, about)
 
     return asset

@@ -43,9 +43,16 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """The instance that the UI of `make dev` shows."""
-    prepare_dagster_home(settings)
+    """The instance that the UI of `make dev` shows. Raises LakeError when its storage cannot be used."""
+    home = prepare_dagster_home(settings)
     from dagster import DagsterInstance
+    from sqlalchemy.exc import SQLAlchemyError
 
-    with DagsterInstance.get() as instance:
-        yield instance
+    try:
+        with DagsterInstance.get() as instance:
+            yield instance
+    except SQLAlchemyError as error:
+        raise LakeError(
+            f"Dagster's records in {home} cannot be used ({getattr(error, 'orig', error)}): free disk space, or move "
+            "that folder away; the tables are elsewhere, and `run --again` records them anew."
+        ) from error

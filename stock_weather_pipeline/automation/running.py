@@ -1,27 +1,39 @@
-"""Carries out work through Dagster in this process, with progress, and says what came of it.
+"""Carries out work through Dagster in this process, told to a watcher, and says what came of it.
 
 The same definitions and the same instance as the UI: what is run here is seen there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from stock_weather_pipeline.automation.work import Key, Work, all_work, asset_keys, missing_work
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.partitions import today
-from stock_weather_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, DagsterInstance, Definitions
 
-StepDone = Callable[[int, int, str], None]
-"""Called as (steps done, steps planned, step just finished)."""
+
+class Watcher(Protocol):
+    """Is told what a Runner does, so that somebody can see it."""
+
+    def fetching(self, work: Work) -> None:
+        """A run that asks the vendor is about to start."""
+        ...
+
+    def started(self, what: str, steps: int) -> None:
+        """A run of so many steps has started."""
+        ...
+
+    def step_done(self, step: str) -> None:
+        """A step of the run ended, well or not."""
+        ...
 
 
 @dataclass
@@ -38,54 +50,69 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs assets of the definitions on an instance."""
+    """Runs assets of the definitions on an instance. Raises KeyboardInterrupt when a run is interrupted."""
 
     definitions: Definitions
     instance: DagsterInstance
     lake: Lake
-    settings: Settings
-    step_done: StepDone
+    watcher: Watcher
 
     def refresh_references(self, outcome: Outcome, names: Sequence[str], again: bool) -> None:
         """Materialize the datasets without partitions that are not of today yet, or all of them."""
         stale = [name for name in names if again or not self._is_of_today(name)]
         chain: list[Key] = [(layer, name) for name in stale for layer in ("raw", "prod")]
         if chain:
-            self._run(outcome, chain, {}, {})
+            self._run(outcome, ", ".join(stale), chain, {}, {})
 
     def complete(
-        self, outcome: Outcome, dataset: Dataset, days: Sequence[date], entities: Sequence[str] | None, force: bool
+        self,
+        outcome: Outcome,
+        dataset: Dataset,
+        days: Sequence[date],
+        entities: Sequence[str] | None,
+        *,
+        again: bool,
+        force: bool,
     ) -> None:
-        """Run until every day is complete or was tried from where it stopped.
+        """Run until every day is complete or was tried from where it stopped; `again` begins with all of them.
 
         A failed step ends its run; the days that were good so far are carried on by the next round.
         """
         attempted: set[tuple[date, Key]] = set()
-        failures = -1
-        while len(outcome.failed) > failures:
+        work = all_work(dataset, days) if again else self._missing(dataset, days, entities, attempted)
+        while work:
             failures = len(outcome.failed)
-            work = missing_work(self.instance, self.lake, dataset, days, entities, attempted)
             for item in work:
                 attempted.update((day, item.chain[0]) for day in item.days)
                 self._run_work(outcome, item, force)
+            went_wrong = len(outcome.failed) > failures
+            work = self._missing(dataset, days, entities, attempted) if went_wrong else []
 
-    def repeat(self, outcome: Outcome, dataset: Dataset, days: Sequence[date], force: bool) -> None:
-        """Fetch and materialize every day again, then complete what a failed run left open."""
-        for item in all_work(dataset, days):
-            self._run_work(outcome, item, force)
+    def _missing(
+        self,
+        dataset: Dataset,
+        days: Sequence[date],
+        entities: Sequence[str] | None,
+        attempted: set[tuple[date, Key]],
+    ) -> list[Work]:
+        return missing_work(self.instance, self.lake, dataset, days, entities, attempted)
 
     def _run_work(self, outcome: Outcome, item: Work, force: bool) -> None:
         ops: dict[str, Any] = {}
-        if item.entities and item.chain[0][0] == "raw":
-            ops[f"raw__{item.dataset.name}"] = {"config": {"entities": list(item.entities)}}
+        if item.chain[0][0] == "raw":
+            self.watcher.fetching(item)
+            if item.entities:
+                ops[f"raw__{item.dataset.name}"] = {"config": {"entities": list(item.entities)}}
         if force and ("prod", item.dataset.name) in item.chain:
             ops[f"prod__{item.dataset.name}"] = {"config": {"force": True}}
-        self._run(outcome, item.chain, item.tags, ops)
+        self._run(outcome, item.described, item.chain, item.tags, ops)
 
-    def _run(self, outcome: Outcome, chain: Sequence[Key], tags: Mapping[str, str], ops: Mapping[str, Any]) -> None:
+    def _run(
+        self, outcome: Outcome, what: str, chain: Sequence[Key], tags: Mapping[str, str], ops: Mapping[str, Any]
+    ) -> None:
         job = self.definitions.resolve_implicit_global_asset_job_def()
         run_id = str(uuid4())
-        listener = _Listener(self.step_done)
+        listener = _Listener(self.instance, self.watcher, what)
         self.instance.add_event_listener(run_id, listener)
         result = job.execute_in_process(
             run_config={"ops": dict(ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -95,6 +122,9 @@ class Runner:
             tags={"stock_weather/started_by": "command line", **tags},
             raise_on_error=False,
         )
+        if listener.interrupted:
+            # Dagster records an interrupted run as failed and returns; the user wanted everything to stop.
+            raise KeyboardInterrupt
         if result.success:
             outcome.succeeded.append(run_id)
         else:
@@ -112,28 +142,45 @@ class Runner:
 
 
 class _Listener:
-    """Follows one run's events: counts its steps, keeps the sentence of each failed one."""
+    """Follows one run's events: tells the watcher, keeps the sentence of each failed step."""
 
-    def __init__(self, step_done: StepDone) -> None:
-        self._step_done = step_done
-        self._planned = 0
-        self._done = 0
+    def __init__(self, instance: DagsterInstance, watcher: Watcher, what: str) -> None:
+        self._instance = instance
+        self._watcher = watcher
+        self._what = what
         self.failures: list[str] = []
+        self.interrupted = False
 
     def __call__(self, entry: Any) -> None:
+        from dagster import DagsterEventType
+
         event: DagsterEvent | None = entry.dagster_event
         if event is None:
             return
-        if event.is_step_start:
-            self._planned = max(self._planned, self._done + 1)
+        if event.event_type is DagsterEventType.RUN_START:
+            run = self._instance.get_run_by_id(entry.run_id)
+            self._watcher.started(self._what, len(run.step_keys_to_execute or ()) if run else 0)
         if event.is_step_success or event.is_step_failure:
-            self._done += 1
-            self._step_done(self._done, self._planned, str(event.step_key))
+            self._watcher.step_done(str(event.step_key).replace("__", "/"))
         if event.is_step_failure:
-            self.failures.append(_sentence(event))
+            self.interrupted = self.interrupted or _is_interrupt(event)
+            self.failures.append(failure_sentence(event))
+        elif event.event_type is DagsterEventType.RUN_FAILURE and not self.failures and event.job_failure_data.error:
+            # Failed outside of any step: while resources were made, or interrupted between two steps.
+            error = event.job_failure_data.error
+            self.interrupted = self.interrupted or error.cls_name in _INTERRUPTS
+            self.failures.append(f"{error.cls_name}: {_first_line(error.message)}")
 
 
-def _sentence(event: DagsterEvent) -> str:
+_INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+
+
+def _is_interrupt(event: DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name in _INTERRUPTS
+
+
+def failure_sentence(event: DagsterEvent) -> str:
     data = event.step_failure_data
     step = str(event.step_key).replace("__", "/")
     if data.user_failure_data is not None and data.user_failure_data.description:
@@ -141,4 +188,8 @@ def _sentence(event: DagsterEvent) -> str:
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return f"{step}: {error.message.strip() if error is not None else 'failed'}"
+    return f"{step}: unexpected {_first_line(error.message)}" if error is not None else f"{step}: failed"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

@@ -36,6 +36,15 @@ class Work:
     entities: tuple[str, ...] | None = None
 
     @property
+    def described(self) -> str:
+        """The work in a few words, for a person."""
+        layers = "every layer" if self.chain[0][0] == LAYERS[0] else f"from {self.chain[0][0]} on"
+        names = self.entities or ()
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        whose = f" of {', '.join(names[:3])}{more}" if names else ""
+        return f"{self.dataset.name}{whose} {self.days[0]}..{self.days[-1]}, {layers}"
+
+    @property
     def tags(self) -> dict[str, str]:
         return {
             "dagster/asset_partition_range_start": partition_key(self.days[0]),

@@ -64,7 +64,8 @@ def _entities_per_day(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict
     rows = lake.rows(
         "SELECT partition_day, entity, count(*) AS row_count "
         f"FROM (SELECT {partition_day_sql(dataset)} AS partition_day, {dataset.entity} AS entity "
-        f"FROM {external_table(dataset, Layer.RAW).qualified_name} WHERE {days_predicate(dataset, days)}) GROUP BY partition_day, entity"
+        f"FROM {external_table(dataset, Layer.RAW).qualified_name} "
+        f"WHERE {days_predicate(dataset, days)}) GROUP BY partition_day, entity"
     )
     seen: dict[Day, dict[str, int]] = {day: {} for day in days}
     for row in rows:

@@ -66,7 +66,8 @@ def _tables(lake: Lake, view: View, tickers: Sequence[str], last: date) -> Table
     def frame(name: str, where: str) -> pd.DataFrame:
         if name not in needed:
             return pd.DataFrame()
-        return lake.engine.query(f"SELECT * FROM {PROD_DATABASE}.{name} WHERE {where}").to_pandas()
+        found: pd.DataFrame = lake.engine.query(f"SELECT * FROM {PROD_DATABASE}.{name} WHERE {where}").to_pandas()
+        return found
 
     chosen = f"ticker IN ({_list(tickers)})" if tickers else "FALSE"
     # One more day: the last local day of a place west of New York ends in the next partition.

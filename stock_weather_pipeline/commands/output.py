@@ -1,21 +1,24 @@
-"""What commands share in the terminal: the simulated banner, tables of status, the name to type."""
+"""What commands share in the terminal: the simulated banner, the table of datasets, the commands to type next."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from stock_weather_pipeline.datasets import DATASETS, STOCK_PRICES, STOCK_SPLITS
+from stock_weather_pipeline.partitions import PartitionSet, last_closed_day
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from stock_weather_pipeline.status import Checks, DatasetStatus
 
-SIMULATED_BANNER = (
-    "SIMULATED DATA: made by the built-in sandbox, not by any market. Set POLYGON_API_KEY for real prices."
-)
+# Fits a terminal of 80 columns in one line.
+SIMULATED_BANNER = "SIMULATED DATA from the built-in sandbox; set POLYGON_API_KEY for real prices."
 
 
 def program() -> str:
@@ -28,40 +31,60 @@ def program() -> str:
 
 def banner(console: Console, simulated: bool) -> None:
     if simulated:
-        console.print(f"[bold black on yellow] {SIMULATED_BANNER} [/]")
+        console.print(f"[bold black on yellow] {SIMULATED_BANNER} [/]", soft_wrap=True)
 
 
-def status_table(
-    console: Console, statuses: Sequence[DatasetStatus], views: Checks, title: str | None = None, *, gaps: bool = False
-) -> None:
-    """One line per dataset, one for the views."""
+def status_table(console: Console, statuses: Sequence[DatasetStatus], views: Checks, simulated: bool) -> None:
+    """One line per dataset, one for the views; in 80 columns up to ten million rows."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
-    table.add_column("dataset")
-    for name in ("days", "rows", "newest day", *(["gaps"] if gaps else []), "quarantined rows", "checks passed"):
-        table.add_column(name, justify="right")
-    table.add_column("checks failed", justify="right")
+    title = "[bold black on yellow] SIMULATED DATA [/]" if simulated else None
+    # No lines between columns: seven columns and their headers need the room.
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("dataset", no_wrap=True, vertical="bottom")
+    headers = ("days", "rows", "newest day", "quarantined\nrows", "checks\npassed", "checks\nfailed", "checks\nwarned")
+    for header in headers:
+        table.add_column(header, justify="right", overflow="fold", vertical="bottom")
     for item in statuses:
-        line = [
+        table.add_row(
             item.name,
             "" if item.days is None else f"{item.days:,}",
             f"{item.rows:,}",
             str(item.newest_day or ""),
-            *([", ".join(_range(first, last) for first, last in item.gaps[:3]) or "none"] if gaps else []),
             f"{item.quarantined_rows:,}",
             *_checks(item.checks),
-        ]
-        table.add_row(*line)
-    table.add_row("views", *[""] * (5 if gaps else 4), *_checks(views))
+        )
+    table.add_row("views", "", "", "", "", *_checks(views))
     console.print(table)
 
 
-def _range(first: object, last: object) -> str:
-    return f"{first}" if first == last else f"{first}..{last}"
+def say_undone(console: Console, statuses: Sequence[DatasetStatus]) -> None:
+    """Days that a rollback took out of a table, which only the user may want back."""
+    for item in statuses:
+        if item.undone:
+            console.print(
+                f"{item.name}: rolled back, and not in the table: {ranges(item.undone)}. To publish again: "
+                f"{publish_again(item.name, item.undone[0][0], item.undone[-1][1])}",
+                soft_wrap=True,
+            )
 
 
-def _checks(checks: Checks) -> tuple[str, str]:
-    warnings = f" ({checks.warned} warnings)" if checks.warned else ""
+def publish_again(dataset_name: str, first: date | None, last: date | None) -> str:
+    """The command that publishes days of a dataset again, or all of one without days."""
+    dataset = DATASETS[dataset_name]
+    only = "stocks" if dataset in (STOCK_PRICES, STOCK_SPLITS) else "weather"
+    # A dataset without days is refreshed by every --again; one day beside it is the least that can be asked for.
+    newest = last_closed_day(PartitionSet.SESSIONS)
+    return f"{program()} run --start {first or newest} --end {last or newest} --only {only} --again"
+
+
+def ranges(days: Sequence[tuple[date, date]]) -> str:
+    """First and last day of each, the first few of very many."""
+    shown = [f"{first}" if first == last else f"{first}..{last}" for first, last in days[:5]]
+    return ", ".join([*shown, *([f"and {len(days) - 5} more"] if len(days) > 5 else [])])
+
+
+def _checks(checks: Checks) -> tuple[str, str, str]:
     failed = f"[bold red]{len(checks.failed)}[/]" if checks.failed else "0"
-    return str(checks.passed), failed + warnings
+    return str(checks.passed), failed, str(checks.warned)

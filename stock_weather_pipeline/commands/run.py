@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from types import TracebackType
 from typing import TYPE_CHECKING
 
-from stock_weather_pipeline.commands.output import banner, program, status_table
+from stock_weather_pipeline.automation.work import Work
+from stock_weather_pipeline.commands.output import banner, program, say_undone, status_table
 from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, STOCK_SPLITS, WEATHER, Dataset
 from stock_weather_pipeline.errors import UsageError
 from stock_weather_pipeline.partitions import ONE_DAY, requested_days, today
@@ -15,10 +17,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stock_weather_pipeline.automation.running import Outcome
-    from stock_weather_pipeline.lake.interfaces import Lake
     from stock_weather_pipeline.sources.vendors import Vendors
+    from stock_weather_pipeline.status import DatasetStatus
 
 _YEARS_BACK = 2
+# Shorter waits need no announcement.
+_LONG_MINUTES = 1.0
 
 
 def run(
@@ -33,12 +37,10 @@ def run(
 ) -> int:
     """Returns the exit code: 1 when a run failed or a check of severity ERROR did."""
     days = _days(settings, start, end, only)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
     from stock_weather_pipeline.automation.instance import open_instance
     from stock_weather_pipeline.automation.running import Outcome, Runner
     from stock_weather_pipeline.definitions import build_definitions
-    from stock_weather_pipeline.lake.opening import open_lake
+    from stock_weather_pipeline.lake.opening import is_simulated, open_lake
     from stock_weather_pipeline.sources.vendors import open_vendors
     from stock_weather_pipeline.status import dataset_status, view_checks
 
@@ -46,47 +48,28 @@ def run(
     lake = open_lake(settings)
     with open_instance(settings) as instance, open_vendors(settings) as vendors:
         outcome = Outcome()
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
-            calls = bar.add_task("vendor calls", total=None, visible=False)
-            steps = bar.add_task("starting", total=None)
-
-            def called(done: int, planned: int, what: str) -> None:
-                bar.update(calls, completed=done, total=planned, description=f"fetching {what}", visible=True)
-
-            def stepped(done: int, planned: int, step: str) -> None:
-                bar.update(steps, completed=done, total=planned, description=step.replace("__", "/"))
-
-            definitions = build_definitions(settings, vendors=vendors.following(called))
-            runner = Runner(definitions, instance, lake, settings, stepped)
+        with _Progress(console, vendors) as progress:
+            definitions = build_definitions(settings, vendors=vendors.following(progress.called))
+            runner = Runner(definitions, instance, lake, progress)
             references = [LOCATIONS.name, *([STOCK_SPLITS.name] if STOCK_PRICES in days else [])]
             runner.refresh_references(outcome, references, again)
             for dataset, wanted in days.items():
-                entities = vendors.entities(dataset)
-                if again:
-                    _show_plan(bar.console, vendors, dataset, wanted)
-                    runner.repeat(outcome, dataset, wanted, force)
-                runner.complete(outcome, dataset, wanted, entities, force)
+                runner.complete(outcome, dataset, wanted, vendors.entities(dataset), again=again, force=force)
         check_keys = definitions.resolve_asset_graph().asset_check_keys
         statuses = [dataset_status(instance, lake, dataset, check_keys) for dataset in (*days, STOCK_SPLITS, LOCATIONS)]
         views = view_checks(instance, check_keys)
-    status_table(console, statuses, views)
+    status_table(console, statuses, views, is_simulated(lake))
     failed_checks = [*views.failed, *(sentence for item in statuses for sentence in item.checks.failed)]
-    _say(console, settings, lake, outcome, failed_checks)
-    banner(console, settings.simulated)
+    _say(console, settings, outcome, statuses, failed_checks)
     return 1 if outcome.failed or failed_checks else 0
 
 
 def _days(settings: Settings, start: date | None, end: date | None, only: str | None) -> dict[Dataset, list[date]]:
     """The days of each dataset to be complete, weather first: a view of the sessions joins it."""
     last = end or today() - ONE_DAY
-    first = start or max(settings.start_date, last.replace(year=last.year - _YEARS_BACK, day=min(last.day, 28)))
+    two_years_back = last.replace(year=last.year - _YEARS_BACK, day=min(last.day, 28))
+    # Not after the last day: an end before the first partition is to be called that, not a reversed range.
+    first = start or min(last, max(settings.start_date, two_years_back))
     days: dict[Dataset, list[date]] = {}
     for dataset, word in ((WEATHER, "weather"), (STOCK_PRICES, "stocks")):
         if only in (None, word) and dataset.partition_set is not None:
@@ -96,26 +79,86 @@ def _days(settings: Settings, start: date | None, end: date | None, only: str | 
     return days
 
 
-def _show_plan(console: Console, vendors: Vendors, dataset: Dataset, days: list[date]) -> None:
-    plan = vendors.range_source(dataset).plan(days)
-    minutes = "under a minute" if plan.minutes < 1 else f"about {plan.minutes:.0f} minutes"
-    console.print(f"{dataset.name}: {plan.description}, {minutes} at this quota")
+class _Progress:
+    """Two bars in a terminal, vendor calls and steps of the current run; elsewhere one line per run."""
+
+    def __init__(self, console: Console, vendors: Vendors) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._vendors = vendors
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._steps = self._bar.add_task("starting", total=None)
+        self._calls = self._bar.add_task("", total=None, visible=False)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def fetching(self, work: Work) -> None:
+        """Shows the plan before a long backfill."""
+        plan = self._vendors.range_source(work.dataset, work.entities).plan(work.days)
+        if plan.minutes > _LONG_MINUTES:
+            self._console.print(
+                f"{work.dataset.name}: {plan.description}, about {plan.minutes:.0f} minutes at this quota. "
+                "Ctrl-C stops; what came until then is kept.",
+                soft_wrap=True,
+            )
+
+    def started(self, what: str, steps: int) -> None:
+        self._console.print(what, style="dim", soft_wrap=True)
+        self._bar.reset(self._steps, total=steps, description="starting")
+        self._bar.update(self._calls, visible=False)
+
+    def step_done(self, step: str) -> None:
+        self._bar.update(self._steps, advance=1, description=step)
+        self._bar.update(self._calls, visible=False)
+
+    def called(self, done: int, planned: int, what: str) -> None:
+        """The progress of the vendor's calls."""
+        self._bar.update(self._calls, completed=done, total=planned, description=f"fetching {what}", visible=True)
 
 
-def _say(console: Console, settings: Settings, lake: Lake, outcome: Outcome, failed_checks: list[str]) -> None:
+def _say(
+    console: Console,
+    settings: Settings,
+    outcome: Outcome,
+    statuses: list[DatasetStatus],
+    failed_checks: list[str],
+) -> None:
+    from rich.markup import escape
+
     name = program()
-    if outcome.runs == 0:
-        console.print("Nothing to do: every layer of every day is there. Use --again to fetch everything again.")
+    say_undone(console, statuses)
+    if outcome.runs == 0 and not any(item.undone for item in statuses):
+        console.print(
+            "Nothing to do: every layer of every day is there. To fetch everything again: --again", soft_wrap=True
+        )
     for run_id, sentences in outcome.failed.items():
         for sentence in sentences:
-            console.print(f"[bold red]failed[/] {sentence}", soft_wrap=True)
-        console.print(f"  run {run_id}", style="dim")
+            console.print("[bold red]failed[/]", escape(sentence), soft_wrap=True)
+        console.print(f"  run {run_id}; its log: {name} dev", style="dim", soft_wrap=True)
     for sentence in failed_checks:
-        console.print(f"[bold red]check failed[/] {sentence}", soft_wrap=True)
+        console.print("[bold red]check failed[/]", escape(sentence), soft_wrap=True)
     console.print(f"Tables are in {settings.data_home / 'lake'}", soft_wrap=True)
     console.print("Next:")
+    ticker = "NVDA" if settings.whole_market else settings.tickers[0]
     for example in (
-        f"{name} query \"SELECT * FROM macd WHERE ticker = 'NVDA' ORDER BY trade_date DESC LIMIT 5\"",
+        f"{name} query \"SELECT * FROM macd WHERE ticker = '{ticker}' ORDER BY trade_date DESC LIMIT 5\"",
         f"{name} status",
         f"{name} dev                     the Dagster UI on these tables",
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stock_weather_pipeline.commands.output import banner, program, status_table
+from stock_weather_pipeline.commands.output import banner, program, ranges, say_undone, status_table
 from stock_weather_pipeline.datasets import DATASETS
 from stock_weather_pipeline.settings import Settings
 
@@ -13,21 +13,32 @@ if TYPE_CHECKING:
 
 
 def status(console: Console, settings: Settings) -> None:
-    """Prints; changes nothing but making the instance's folder."""
+    """Prints; changes nothing."""
+    from rich.markup import escape
+
     from stock_weather_pipeline.automation.instance import open_instance
     from stock_weather_pipeline.definitions import build_definitions
     from stock_weather_pipeline.lake.opening import is_simulated, open_lake
     from stock_weather_pipeline.status import dataset_status, view_checks
 
+    if not (settings.data_home / "lake").is_dir():
+        console.print(f"Nothing is in {settings.data_home} yet: {program()} run", soft_wrap=True)
+        return
     lake = open_lake(settings)
-    banner(console, is_simulated(lake))
+    simulated = is_simulated(lake)
     check_keys = build_definitions(settings).resolve_asset_graph().asset_check_keys
     with open_instance(settings) as instance:
         statuses = [dataset_status(instance, lake, dataset, check_keys) for dataset in DATASETS.values()]
         views = view_checks(instance, check_keys)
-    status_table(console, statuses, views, gaps=True)
+    banner(console, simulated)
+    status_table(console, statuses, views, simulated)
     for item in statuses:
+        if item.gaps:
+            console.print(f"{item.name}: gaps: {ranges(item.gaps)}", soft_wrap=True)
         if item.expected_day is not None and (item.newest_day is None or item.newest_day < item.expected_day):
-            console.print(f"{item.name}: the newest closed day is {item.expected_day}; run `{program()} run`.")
+            console.print(
+                f"{item.name}: the newest closed day, {item.expected_day}, is missing: {program()} run", soft_wrap=True
+            )
+    say_undone(console, statuses)
     for sentence in [*views.failed, *(text for item in statuses for text in item.checks.failed)]:
-        console.print(f"[bold red]check failed[/] {sentence}", soft_wrap=True)
+        console.print("[bold red]check failed[/]", escape(sentence), soft_wrap=True)

@@ -11,14 +11,15 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.datasets.contract import ColumnType
 from stock_weather_pipeline.errors import ConflictError, LakeError
-from stock_weather_pipeline.lake.interfaces import Publish, Scope
+from stock_weather_pipeline.lake.iceberg_maintenance import PUBLISH_ID, PUBLISHED_AT_MS, maintain
+from stock_weather_pipeline.lake.interfaces import Publish, Scope, TableMaintenance
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
 from stock_weather_pipeline.lake.local_objects import storage_error
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
     from pyiceberg.table.sorting import SortOrder
 
-_PUBLISH_ID = "publish-id"
 _ATTEMPTS = 8
 
 _PROPERTIES = {
@@ -108,7 +108,7 @@ class IcebergTables:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 
         publish_id = uuid.uuid4().hex
-        properties = {**summary, _PUBLISH_ID: publish_id}
+        properties = {**summary, PUBLISH_ID: publish_id}
         by_key = [(name, "ascending") for name in dataset.key]
         for attempt in range(1, _ATTEMPTS + 1):
             table = self._load(dataset.name) or self._create(dataset)
@@ -118,8 +118,8 @@ class IcebergTables:
                 return None
             rows, scope = wanted
             try:
-                with _catalog_errors(), warnings.catch_warnings():
-                    # The usual case: the days are new, and there is nothing to replace.
+                with _catalog_errors():
+                    # The usual case: the days are new. Not `catch_warnings`: it would undo other threads' filters.
                     warnings.filterwarnings("ignore", message="Delete operation did not match any records")
                     table.overwrite(
                         rows.cast(dataset.arrow_schema).sort_by(by_key),
@@ -141,7 +141,7 @@ class IcebergTables:
                 raise storage_error("write", Path(table.location()), error) from error
             else:
                 # Another writer may have published on top of it already.
-                return next(p for p in self.history(dataset.name) if p.summary.get(_PUBLISH_ID) == publish_id)
+                return next(p for p in self.history(dataset.name) if p.summary.get(PUBLISH_ID) == publish_id)
         raise AssertionError("unreachable")
 
     def read(self, dataset: Dataset, scope: Scope) -> pa.Table:
@@ -177,7 +177,7 @@ class IcebergTables:
         for snapshot in _lineage(table):
             # One publish may be two snapshots, a delete and an append; the newest is its state.
             publish = _publish(snapshot)
-            publishes.setdefault(publish.summary.get(_PUBLISH_ID, str(publish.snapshot_id)), publish)
+            publishes.setdefault(publish.summary.get(PUBLISH_ID, str(publish.snapshot_id)), publish)
         return list(publishes.values())
 
     def rollback(self, name: str) -> tuple[Publish, Publish | None]:
@@ -199,6 +199,10 @@ class IcebergTables:
                 "Let it finish, then try again."
             ) from error
         return history[0], history[1]
+
+    def maintain(self, dataset: Dataset, keep_publishes: int, safety_age: timedelta) -> TableMaintenance | None:
+        with _catalog_errors():
+            return maintain(lambda: self._load(dataset.name), dataset, keep_publishes, safety_age)
 
     def _load(self, name: str) -> Table | None:
         from pyiceberg.exceptions import NoSuchTableError, ValidationError
@@ -325,5 +329,6 @@ def _lineage(table: Table | None) -> list[Snapshot]:
 
 def _publish(snapshot: Snapshot) -> Publish:
     summary = dict(snapshot.summary.additional_properties) if snapshot.summary is not None else {}
-    committed_at = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, timezone.utc)
+    # A compaction is the state of the publish whose rows it holds, and says when that was.
+    committed_at = datetime.fromtimestamp(int(summary.get(PUBLISHED_AT_MS, snapshot.timestamp_ms)) / 1000, timezone.utc)
     return Publish(snapshot.snapshot_id, committed_at, summary)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stock_weather_pipeline.datasets import Dataset
@@ -24,6 +24,7 @@ class StoredObject:
     key: str
     size_bytes: int
     version: str
+    modified_at: datetime
 
 
 class Objects(Protocol):
@@ -87,6 +88,19 @@ class Scope:
     equals: tuple[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class TableMaintenance:
+    """What upkeep did with a table. Data files are those of the current snapshot, by month (`all`: no partitions)."""
+
+    files_per_month_before: Mapping[str, int]
+    files_per_month_after: Mapping[str, int]
+    rows_rewritten: int
+    snapshots_before: int
+    snapshots_after: int
+    files_deleted: int
+    bytes_deleted: int
+
+
 class Tables(Protocol):
     """Iceberg tables of the prod database, one per contract."""
 
@@ -125,6 +139,14 @@ class Tables(Protocol):
 
     def rollback(self, name: str) -> tuple[Publish, Publish | None]:
         """Undo the newest publish: (undone, now current). Raises LakeError when there is nothing to go back to."""
+        ...
+
+    def maintain(self, dataset: Dataset, keep_publishes: int, safety_age: timedelta) -> TableMaintenance | None:
+        """Compact, expire snapshots and delete unneeded files; None when there is no table yet.
+
+        The newest `keep_publishes` publishes can still be gone back to. Nothing is deleted that a writer has written,
+        or a reader may have planned to read, within `safety_age`. Raises ConflictError when others keep winning.
+        """
         ...
 
 

@@ -13,6 +13,8 @@ from stock_weather_pipeline.partitions import contiguous
 
 PROD_DATABASE = "stock_weather"
 DAY_COLUMNS = ("year", "month", "day")
+# From here on one list of days is far faster to match against every file's path than ranges are.
+_MAX_RANGES = 4
 
 Day = date | None
 """A partition: a day, or None for the single part of a dataset without partitions."""
@@ -113,7 +115,12 @@ def external_table(dataset: Dataset, layer: Layer) -> ExternalTable:
 
 def superseded_key(dataset: Dataset, day: Day, sha256: str) -> str:
     """Where the raw file of a day is kept once a changed one has replaced it."""
-    return f"superseded/{dataset.name}/{day_path(day)}{dataset.name}.{sha256[:16]}.csv"
+    return f"{superseded_prefix(dataset)}{day_path(day)}{dataset.name}.{sha256[:16]}.csv"
+
+
+def superseded_prefix(dataset: Dataset) -> str:
+    """Every superseded raw file of the dataset is below this prefix, and nothing else is."""
+    return f"superseded/{dataset.name}/"
 
 
 def partition_day_sql(dataset: Dataset) -> str:
@@ -124,20 +131,17 @@ def partition_day_sql(dataset: Dataset) -> str:
 
 
 def days_predicate(dataset: Dataset, days: Sequence[Day]) -> str:
-    """Athena SQL that selects exactly these days of an external table, as few ranges."""
+    """Athena SQL that selects exactly these days of an external table."""
     if dataset.partition_set is None:
         return "TRUE"
     ranges = day_ranges(dataset, days)
-    text = any_of([f"concat(year, '-', month, '-', day) BETWEEN '{first}' AND '{last}'" for first, last in ranges])
-    return f"year BETWEEN '{ranges[0][0]:%Y}' AND '{ranges[-1][1]:%Y}' AND {text}"
-
-
-def any_of(conditions: Sequence[str]) -> str:
-    """SQL that holds where one of the conditions does, nested in halves: engines limit the depth of an expression."""
-    if len(conditions) == 1:
-        return f"({conditions[0]})"
-    middle = len(conditions) // 2
-    return f"({any_of(conditions[:middle])} OR {any_of(conditions[middle:])})"
+    path_day = "concat(year, '-', month, '-', day)"
+    if len(ranges) > _MAX_RANGES:
+        listed = ", ".join(f"'{day}'" for day in days)
+        text = f"{path_day} IN ({listed})"
+    else:
+        text = " OR ".join(f"{path_day} BETWEEN '{first}' AND '{last}'" for first, last in ranges)
+    return f"year BETWEEN '{ranges[0][0]:%Y}' AND '{ranges[-1][1]:%Y}' AND ({text})"
 
 
 def day_ranges(dataset: Dataset, days: Iterable[Day]) -> list[tuple[date, date]]:

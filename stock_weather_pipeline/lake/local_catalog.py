@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -30,8 +32,9 @@ class LocalCatalog:
         content = self._get(database, name).get("table")
         if content is None:
             return None
-        columns = tuple(Column(**{**column, "type": ColumnType(column["type"])}) for column in content["columns"])
-        return ExternalTable(**{**content, "layer": Layer(content["layer"]), "columns": columns})
+        with self._entry(database, name):
+            columns = tuple(Column(**{**column, "type": ColumnType(column["type"])}) for column in content["columns"])
+            return ExternalTable(**{**content, "layer": Layer(content["layer"]), "columns": columns})
 
     def put_view(self, view: ViewDefinition) -> None:
         self._put(PROD_DATABASE, view.name, {"view": asdict(view)})
@@ -40,8 +43,9 @@ class LocalCatalog:
         content = self._get(PROD_DATABASE, name).get("view")
         if content is None:
             return None
-        comments = tuple((column, comment) for column, comment in content["column_comments"])
-        return ViewDefinition(**{**content, "column_comments": comments})
+        with self._entry(PROD_DATABASE, name):
+            comments = tuple((column, comment) for column, comment in content["column_comments"])
+            return ViewDefinition(**{**content, "column_comments": comments})
 
     def names(self, database: str) -> list[str]:
         prefix = f"catalog/{database}/"
@@ -57,20 +61,26 @@ class LocalCatalog:
         key = _key(database, name)
         if not self._objects.exists(key):
             return {}
-        where = self._objects.uri(key)
-        try:
+        with self._entry(database, name):
             content: dict[str, Any] = json.loads(self._objects.read(key))
             found = content["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise LakeError(
-                f"The catalog entry {where} is damaged ({error}): delete it and materialize catalog/{name} again."
-            ) from error
         if found != _FORMAT:
             raise LakeError(
-                f"The catalog entry {where} has format {found}, this version reads format {_FORMAT}: "
+                f"The catalog entry {self._objects.uri(key)} has format {found}, this version reads format {_FORMAT}: "
                 "upgrade stock_weather_pipeline, or use another STOCK_WEATHER_HOME."
             )
         return content
+
+    @contextmanager
+    def _entry(self, database: str, name: str) -> Iterator[None]:
+        """Whatever in the block does not fit is damage of this entry."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError) as error:
+            raise LakeError(
+                f"The catalog entry {self._objects.uri(_key(database, name))} is damaged ({error}): delete it and "
+                f"materialize catalog/{name} again."
+            ) from error
 
 
 def _key(database: str, name: str) -> str:

@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
 from stock_weather_pipeline.errors import LakeError
@@ -74,7 +75,8 @@ class LocalObjects:
         return self.path(key).is_file()
 
     def uri(self, key: str) -> str:
-        return self.path(key).as_uri()
+        # Quoting `=` is allowed, but then nobody can read year=2024/month=01/day=08.
+        return self.path(key).as_uri().replace("%3D", "=")
 
     def _stored(self, entry: os.DirEntry[str]) -> StoredObject | None:
         try:
@@ -83,7 +85,8 @@ class LocalObjects:
             return None  # deleted while the folder was read
         key = os.path.relpath(entry.path, self.root).replace(os.sep, "/")
         # Every write makes a new file, so the inode tells replaced files apart even within one clock tick.
-        return StoredObject(key, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}")
+        version = f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}"
+        return StoredObject(key, stat.st_size, version, datetime.fromtimestamp(stat.st_mtime, timezone.utc))
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -105,6 +108,8 @@ def storage_error(verb: str, path: Path, error: OSError) -> LakeError:
         errno.EROFS: "the file system is read-only; set STOCK_WEATHER_HOME to a folder that can be written",
         errno.EACCES: "permission denied; set STOCK_WEATHER_HOME to a folder that you may write",
         errno.EPERM: "permission denied; set STOCK_WEATHER_HOME to a folder that you may write",
+        errno.ENOTDIR: "a file is where a folder belongs; move it away, or set STOCK_WEATHER_HOME to a folder",
+        errno.EEXIST: "a file is where a folder belongs; move it away, or set STOCK_WEATHER_HOME to a folder",
         errno.ENOENT: "there is no such file",
     }.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
     return LakeError(f"Cannot {verb} {path}: {advice}.")

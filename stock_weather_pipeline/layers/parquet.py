@@ -17,6 +17,10 @@ from stock_weather_pipeline.layers import catalog
 # Keeps one typing SELECT within a few hundred megabytes of memory; five years of one ticker are one chunk.
 _CHUNK_BYTES = 128 * 1024 * 1024
 
+_NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?"
+
 
 def type_days(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, str]:
     """Type `days` into Parquet and quarantine, replacing what was there.
@@ -77,19 +81,21 @@ def _text(column: Column) -> str:
 def _typed(column: Column) -> str:
     # An empty field is NULL to one engine and '' to another.
     text = f"NULLIF(trim({column.name}), '')"
-    number = f"TRY_CAST({text} AS DOUBLE)"
     if column.type is ColumnType.STRING:
         return text
+    # Engines disagree on text such as '1_000', 'inf', '1d', or a time with an offset: the form is checked first.
+    number = f"CASE WHEN regexp_like({text}, '{_NUMBER}') THEN TRY_CAST({text} AS DOUBLE) END"
     if column.type is ColumnType.DOUBLE:
         return number
     if column.type is ColumnType.DATE:
-        return f"CASE WHEN regexp_like({text}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$') THEN TRY_CAST({text} AS DATE) END"
+        return f"CASE WHEN regexp_like({text}, '^{_DATE}$') THEN TRY_CAST({text} AS DATE) END"
     if column.type is ColumnType.TIMESTAMP:
-        return f"TRY_CAST(replace({text}, 'T', ' ') AS TIMESTAMP)"
+        time = f"TRY_CAST(replace({text}, 'T', ' ') AS TIMESTAMP)"
+        return f"CASE WHEN regexp_like({text}, '^{_DATE}[ T]{_TIME}$') THEN {time} END"
     if column.type in (ColumnType.INTEGER, ColumnType.BIGINT):
         # Engines disagree on casting text such as '3.0' to a whole number, and on rounding 2.5.
         largest = "2147483647" if column.type is ColumnType.INTEGER else "9007199254740992"
-        whole = f"{number} = floor({number}) AND abs({number}) <= {largest}"
+        whole = f"({number}) = floor({number}) AND abs({number}) <= {largest}"
         return f"CASE WHEN {whole} THEN CAST({number} AS {column.type.value}) END"
     raise ValueError(f"{column.name}: no typing rule for {column.type.value}")
 

@@ -19,7 +19,6 @@ from stock_weather_pipeline.lake.layout import (
     PROD_DATABASE,
     Day,
     Layer,
-    any_of,
     day_ranges,
     days_predicate,
     external_table,
@@ -83,7 +82,15 @@ def prod_bounds_sql(dataset: Dataset, days: Sequence[Day]) -> str:
     for first, last in day_ranges(dataset, days):
         low, high = (str(value) for value in dataset.bounds(first, last))
         parts.append(f"{dataset.day_column} >= {kind} '{low}' AND {dataset.day_column} < {kind} '{high}'")
-    return any_of(parts)
+    return _any_of(parts)
+
+
+def _any_of(conditions: Sequence[str]) -> str:
+    """SQL that holds where one of the conditions does, nested in halves: engines limit the depth of an expression."""
+    if len(conditions) == 1:
+        return f"({conditions[0]})"
+    middle = len(conditions) // 2
+    return f"({_any_of(conditions[:middle])} OR {_any_of(conditions[middle:])})"
 
 
 def prod_rows_sql(dataset: Dataset, days: Sequence[Day]) -> str:

@@ -15,6 +15,9 @@ from stock_weather_pipeline.settings import WHOLE_MARKET, Settings, parse_ticker
 from stock_weather_pipeline.sources import range_source, snapshot_source
 from stock_weather_pipeline.sources.base import Progress, RangeSource, Snapshot, silent
 
+VENDORS = {"stock_prices": "polygon", "stock_splits": "polygon", "weather": "open_meteo"}
+"""Which vendor's quota a dataset is fetched under."""
+
 
 @dataclass(frozen=True)
 class Vendors:

@@ -1,16 +1,15 @@
-"""Runs whose events the tests of the event log store: a small asset graph, instances to run it on, a child process.
+"""Runs whose events the tests of the event log store: a small asset graph, instances to run it on, child processes.
 
-No test belongs here, and no postponed annotations: Dagster reads them. `python -m ...event_log_runs HOME WHAT HOW` is
-the process that the tests race or kill.
+No test belongs here, and no postponed or parametrized annotations, for Dagster reads them.
 """
 
 import os
 import re
 import signal
-import sys
 import time
+import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -36,7 +35,7 @@ def _definitions() -> dg.Definitions:
         check_specs=[dg.AssetCheckSpec("positive", asset="prices")],
         tags={"layer": "raw"},
     )
-    def prices(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def prices(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         bad = context.run.tags.get("bad")
         if bad is not None:
             for day in context.partition_keys:
@@ -49,13 +48,13 @@ def _definitions() -> dg.Definitions:
         return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True, metadata={"rows": 3})])
 
     @dg.asset(deps=[prices], partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run(), code_version="2")
-    def indicators(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def indicators(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         for day in context.partition_keys:
             context.log_event(dg.AssetObservation("indicators", partition=day, tags={DATA_VERSION_TAG: day}))
         return dg.MaterializeResult(data_version=dg.DataVersion("whole"))
 
     @dg.asset(deps=[indicators], code_version="3", check_specs=[dg.AssetCheckSpec("fresh", asset="report")])
-    def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         context.log.info("a message that is no event")
         return dg.MaterializeResult(
             metadata={"pages": 4},
@@ -182,7 +181,30 @@ def _entry(run_id: str, event: DagsterEvent) -> EventLogEntry:
     )
 
 
-def _write(home: Path, run_id: str) -> None:
+def in_a_child(work: Callable[[], None]) -> int:
+    """Start the work in a forked process, which costs no second import of Dagster; returns its id."""
+    with warnings.catch_warnings():
+        # Newer Pythons warn of threads; none of the parent's matters to the child, which only stores events.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child != 0:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    except Exception:  # noqa: BLE001 - shown, and told by the exit code
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def exit_code(child: int) -> int:
+    """Wait for the child; minus the signal's number when it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def write_batches(home: Path, run_id: str) -> None:
     """8 batches of 50 partitions, all of which must arrive beside those of another process."""
     storage = BatchedSqliteEventLogStorage(str(home))
     for batch in range(8):
@@ -190,7 +212,7 @@ def _write(home: Path, run_id: str) -> None:
         storage.store_event(step_start(run_id))
 
 
-def _kill_at_commit(home: Path, commits_allowed: int) -> None:
+def die_at_commit(home: Path, commits_allowed: int) -> None:
     """Die in the first batch of materializations, after that many of its two commits."""
     index = BatchedSqliteEventLogStorage._index
     seen: list[int] = []
@@ -210,11 +232,3 @@ def _kill_at_commit(home: Path, commits_allowed: int) -> None:
     BatchedSqliteEventLogStorage._index = indexing  # type: ignore[method-assign]
     with instance_in(home) as instance:
         run_days(instance, "2024-01-01", "2024-01-04")
-
-
-if __name__ == "__main__":
-    _WORK: Mapping[str, Callable[[Path, str], None]] = {
-        "write": _write,
-        "die": lambda home, commits: _kill_at_commit(home, int(commits)),
-    }
-    _WORK[sys.argv[2]](Path(sys.argv[1]), sys.argv[3])

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +29,9 @@ from stock_weather_pipeline.automation import event_log
 from stock_weather_pipeline.automation.event_log import BatchedSqliteEventLogStorage
 from stock_weather_pipeline_tests.automation.event_log_runs import (
     DAYS,
+    die_at_commit,
+    exit_code,
+    in_a_child,
     instance_in,
     materialization,
     run_days,
@@ -39,6 +40,7 @@ from stock_weather_pipeline_tests.automation.event_log_runs import (
     statuses,
     step_start,
     told,
+    write_batches,
 )
 
 PRICES, INDICATORS, REPORT = dg.AssetKey("prices"), dg.AssetKey("indicators"), dg.AssetKey("report")
@@ -394,16 +396,9 @@ def test_a_batch_whose_index_fails_leaves_nothing_in_the_run(
     assert len(log.get_materialized_partitions(PRICES)) == 3
 
 
-def _child(home: Path, *what: str) -> "subprocess.Popen[bytes]":
-    module = "stock_weather_pipeline_tests.automation.event_log_runs"
-    command = [sys.executable, "-W", "ignore", "-m", module, str(home), *what]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
-
-
 def test_two_processes_that_write_batches_lose_nothing(tmp_path: Path) -> None:
-    writers = [_child(tmp_path, "write", run) for run in ("one", "two")]
-    said = [writer.communicate(timeout=120)[1] for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0], said
+    writers = [in_a_child(lambda run=run: write_batches(tmp_path, run)) for run in ("one", "two")]
+    assert [exit_code(writer) for writer in writers] == [0, 0]
     log = BatchedSqliteEventLogStorage(str(tmp_path))
     expected = {f"{run}-{batch}-{n}" for run in ("one", "two") for batch in range(8) for n in range(50)}
     assert log.get_materialized_partitions(PRICES) == expected
@@ -418,9 +413,8 @@ def test_two_processes_that_write_batches_lose_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("commits", [0, 1])
 def test_a_process_killed_within_a_batch_leaves_it_whole_or_not_at_all(tmp_path: Path, commits: int) -> None:
-    dying = _child(tmp_path, "die", str(commits))
-    _, said = dying.communicate(timeout=120)
-    assert dying.returncode == -signal.SIGKILL, said
+    dying = in_a_child(lambda: die_at_commit(tmp_path, commits))
+    assert exit_code(dying) == -signal.SIGKILL
     with instance_in(tmp_path) as instance:
         killed = run_ids(instance)[0]
         stored = instance.event_log_storage.get_logs_for_run(killed, of_type=Kind.ASSET_MATERIALIZATION)

@@ -1,0 +1,40 @@
+"""Homes with data in them, made through the command line against a sandbox on a free port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stock_weather_pipeline.sandbox import Sandbox
+from stock_weather_pipeline_tests.homes import Home
+
+
+@pytest.fixture(scope="session")
+def vendor() -> Iterator[Sandbox]:
+    """Both vendors, simulated. Switch no fault on here: use `faulty`."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def faulty_vendor() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def faulty(faulty_vendor: Sandbox) -> Iterator[Sandbox]:
+    """Both vendors, whose faults may be switched on."""
+    yield faulty_vendor
+    faulty_vendor.faults.clear()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, vendor: Sandbox) -> Home:
+    """A home with every layer of one week: 2024-06-03 to 2024-06-07. Not to be changed by a test."""
+    home = Home(tmp_path_factory.mktemp("finished"), vendor.url)
+    result = home.invoke("run", "--start", "2024-06-03", "--end", "2024-06-07")
+    assert result.exit_code == 0, result.output
+    home.first_output = result.stdout
+    return home

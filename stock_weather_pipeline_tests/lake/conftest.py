@@ -1,0 +1,26 @@
+"""The lakes every contract suite runs against. Another implementation is one more parameter of `lake`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from stock_weather_pipeline.datasets import STOCK_PRICES
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline_tests.lake.lakes import local_lake
+
+
+@pytest.fixture(params=["local"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    """An empty lake. Its folder has a name that patterns and URLs give a meaning to."""
+    assert request.param == "local"
+    return local_lake(tmp_path / "a [lake] #1 %20*")
+
+
+def prices(*rows: dict[str, Any]) -> pa.Table:
+    """Typed rows of stock_prices; what a row leaves out is plausible."""
+    usual = {"ticker": "NVDA", "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 1e6}
+    return pa.Table.from_pylist([{**usual, **row} for row in rows], schema=STOCK_PRICES.arrow_schema)

@@ -1,0 +1,218 @@
+"""Audit and prod: a verdict per day that holds across runs, and only what passed is published."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import Layer, external_table
+from stock_weather_pipeline.layers.audit import CHECKS, audit, verdicts
+from stock_weather_pipeline.layers.parquet import type_days
+from stock_weather_pipeline.layers.prod import Publication, publish
+from stock_weather_pipeline.partitions import sessions
+from stock_weather_pipeline_tests.lake.conftest import prices
+from stock_weather_pipeline_tests.lake.lakes import bar, hours, land_prices, put_csv
+
+DAYS = sessions(date(2024, 1, 8), date(2024, 1, 12))
+DAY, NEXT = DAYS[0], DAYS[1]
+PARQUET = external_table(STOCK_PRICES, Layer.PARQUET)
+
+
+def through(lake: Lake, days: list[date], force: bool = False) -> Publication:
+    audit(lake, STOCK_PRICES, days, type_days(lake, STOCK_PRICES, days))
+    return publish(lake, STOCK_PRICES, days, "run", force)
+
+
+def failed(lake: Lake, day: date) -> list[str]:
+    return [finding.check for finding in verdicts(lake, STOCK_PRICES, [day])[day] if not finding.passed]
+
+
+def prod(lake: Lake, columns: str = "ticker, trade_date, close") -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in lake.rows(f"SELECT {columns} FROM stock_prices ORDER BY trade_date, ticker")]
+
+
+def rewrite(lake: Lake, day: date, *rows: dict[str, Any]) -> None:
+    """Put Parquet rows there that the typing would never let through."""
+    import pyarrow as pa
+
+    table = prices(*rows)
+    lake.engine.write(PARQUET, table.append_column("partition_day", pa.array([day] * len(table), pa.date32())), [day])
+
+
+def test_a_good_day_passes_every_check_and_the_verdict_is_kept(lake: Lake) -> None:
+    land_prices(lake, DAYS)
+    type_days(lake, STOCK_PRICES, DAYS)
+    findings = audit(lake, STOCK_PRICES, DAYS, {})
+    assert all(finding.passed for finding in findings)
+    assert {(finding.day, finding.check) for finding in findings} == {(day, check) for day in DAYS for check in CHECKS}
+    kept = verdicts(lake, STOCK_PRICES, DAYS)
+    assert {day: set(found) for day, found in kept.items()} == {
+        day: {finding for finding in findings if finding.day == day} for day in DAYS
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "check", "actual"),
+    [
+        ([{"trade_date": DAY, "close": 13.0}], "row_rules", "1 rows"),
+        ([{"trade_date": NEXT}], "row_rules", "1 rows"),
+        ([{"trade_date": DAY}, {"trade_date": DAY, "close": 10.5}], "unique_key", "2 rows"),
+        ([{"trade_date": DAY}] * 3, "rows_accounted", "3 = 3 parquet + 0 quarantined + 0 duplicates"),
+    ],
+)
+def test_what_is_wrong_with_stored_rows_is_found_with_a_sample(
+    lake: Lake, rows: list[dict[str, Any]], check: str, actual: str
+) -> None:
+    land_prices(lake, [DAY, NEXT])
+    type_days(lake, STOCK_PRICES, [DAY, NEXT])
+    rewrite(lake, DAY, *rows)
+    found = {(finding.day, finding.check): finding for finding in audit(lake, STOCK_PRICES, [DAY, NEXT], {})}
+    finding = found[DAY, check]
+    assert (finding.passed, finding.actual) == (False, actual)
+    if check != "rows_accounted":
+        assert json.loads(finding.sample or "")[0]["ticker"] == "NVDA"
+    assert all(finding.passed for (day, _), finding in found.items() if day == NEXT)
+
+
+def test_too_large_a_share_in_quarantine_fails_the_day(lake: Lake) -> None:
+    put_csv(lake, STOCK_PRICES, DAY, [bar(DAY, f"A{n}") for n in range(99)] + [bar(DAY, close="x")])
+    put_csv(lake, STOCK_PRICES, NEXT, [bar(NEXT, f"A{n}") for n in range(98)] + [bar(NEXT, close="x")])
+    through(lake, [DAY, NEXT])
+    assert failed(lake, DAY) == []
+    assert failed(lake, NEXT) == ["quarantined_share"]
+    (finding,) = (f for f in verdicts(lake, STOCK_PRICES, [NEXT])[NEXT] if not f.passed)
+    assert (finding.expected, finding.actual) == ("at most 1.0% of the rows", "1.0% (1 of 99)")
+    assert json.loads(finding.sample or "")[0]["reason"] == "close is not a number"
+
+
+def test_a_verdict_is_void_once_the_parquet_is_another(lake: Lake) -> None:
+    land_prices(lake, [DAY, NEXT])
+    through(lake, [DAY, NEXT])
+    rewrite(lake, DAY, {"trade_date": DAY, "close": 13.0})
+    assert list(verdicts(lake, STOCK_PRICES, [DAY, NEXT])) == [NEXT]
+    result = publish(lake, STOCK_PRICES, [DAY, NEXT], "run")
+    assert "row_rules: expected 0 rows, found 1 rows" in result.refused[DAY]
+    assert prod(lake) == [("NVDA", DAY, 11.0), ("NVDA", NEXT, 11.0)]
+
+
+@pytest.mark.parametrize("broken", DAYS)
+def test_a_corrupt_parquet_file_fails_its_day_alone(lake: Lake, broken: date) -> None:
+    land_prices(lake, DAYS)
+    type_days(lake, STOCK_PRICES, DAYS)
+    lake.objects.write(PARQUET.key(broken), b"garbage")
+    findings = [finding for finding in audit(lake, STOCK_PRICES, DAYS, {}) if not finding.passed]
+    assert [(finding.day, finding.check) for finding in findings] == [(broken, "readable")]
+    assert "is corrupt" in findings[0].actual
+    result = publish(lake, STOCK_PRICES, DAYS, "run")
+    assert set(result.refused) == {broken}
+    assert [row[1] for row in prod(lake)] == [day for day in DAYS if day != broken]
+
+
+def test_a_bad_day_is_refused_and_the_good_ones_are_published_in_one_commit(lake: Lake) -> None:
+    land_prices(lake, DAYS)
+    put_csv(lake, STOCK_PRICES, NEXT, [bar(NEXT, close="x")])
+    lake.objects.write(external_table(STOCK_PRICES, Layer.RAW).key(DAYS[2]), b"")
+    result = through(lake, DAYS)
+    assert set(result.refused) == {NEXT, DAYS[2]}
+    assert "is empty" in result.refused[DAYS[2]]
+    assert result.rows == {DAY: 1, DAYS[3]: 1, DAYS[4]: 1}
+    assert [row[1] for row in prod(lake)] == [DAY, DAYS[3], DAYS[4]]
+    (published,) = lake.tables.history("stock_prices")
+    assert published == result.publish
+    assert (published.summary["run-id"], published.summary["day-count"]) == ("run", "3")
+    assert published.summary["days"] == f"{DAY}..{DAY},{DAYS[3]}..{DAYS[4]}"
+
+
+def test_a_day_that_is_as_it_should_be_costs_no_commit(lake: Lake) -> None:
+    land_prices(lake, DAYS)
+    first = through(lake, DAYS)
+    assert first.changed == set(DAYS)
+    again = through(lake, DAYS)
+    assert (again.changed, again.publish, again.rows) == (set(), None, dict.fromkeys(DAYS, 1))
+    land_prices(lake, [NEXT], close="10.9")
+    third = through(lake, DAYS)
+    assert third.changed == {NEXT}
+    assert len(lake.tables.history("stock_prices")) == 2
+    assert prod(lake)[:2] == [("NVDA", DAY, 11.0), ("NVDA", NEXT, 10.9)]
+
+
+def test_a_null_never_overwrites_a_value(lake: Lake) -> None:
+    land_prices(lake, [DAY])
+    through(lake, [DAY])
+    land_prices(lake, [DAY], vwap=None, transactions="1300")
+    through(lake, [DAY])
+    assert prod(lake, "vwap, transactions") == [(10.7, 1300)]
+    land_prices(lake, [DAY], vwap=None, transactions=None)
+    assert through(lake, [DAY]).changed == set()
+
+
+def test_nulls_of_recent_hours_are_filled_later_and_stay_filled(lake: Lake) -> None:
+    for temperature in (None, "5.5", None):
+        put_csv(lake, WEATHER, DAY, hours(DAY, temperature_c=temperature))
+        type_days(lake, WEATHER, [DAY])
+        publish(lake, WEATHER, [DAY], "run")
+    assert lake.rows("SELECT temperature_c, count(*) AS n FROM weather GROUP BY 1") == [{"temperature_c": 5.5, "n": 24}]
+    assert len(lake.tables.history("weather")) == 2
+
+
+def test_a_day_may_not_shrink_below_four_fifths_unless_forced(lake: Lake) -> None:
+    land_prices(lake, [DAY, NEXT], *"ABCDE")
+    through(lake, [DAY, NEXT])
+    put_csv(lake, STOCK_PRICES, DAY, [bar(DAY, ticker) for ticker in "ABCD"])
+    assert through(lake, [DAY]).rows == {DAY: 4}
+    put_csv(lake, STOCK_PRICES, DAY, [bar(DAY, ticker) for ticker in "ABC"])
+    result = through(lake, [DAY])
+    assert result.refused == {
+        DAY: "the day would shrink from 4 to 3 rows, below 80%; publish with force if that is right"
+    }
+    assert (result.rows, result.publish) == ({}, None)
+    assert len(prod(lake)) == 9
+    assert through(lake, [DAY], force=True).rows == {DAY: 3}
+    assert len(prod(lake)) == 8
+
+
+def test_force_never_lets_a_day_through_that_failed_its_audit(lake: Lake) -> None:
+    put_csv(lake, STOCK_PRICES, DAY, [bar(DAY, close="x")])
+    assert set(through(lake, [DAY], force=True).refused) == {DAY}
+    assert not lake.tables.exists("stock_prices")
+
+
+def test_a_dataset_without_partitions_is_published_whole(lake: Lake) -> None:
+    split = {"ticker": "NVDA", "execution_date": "2024-06-10", "split_from": "1", "split_to": "10"}
+    for rows, commits in (([], 0), ([split, {**split, "ticker": "AAPL"}], 1), ([split, {**split, "ticker": "AAPL"}], 1)):
+        put_csv(lake, STOCK_SPLITS, None, rows)
+        audit(lake, STOCK_SPLITS, [None], type_days(lake, STOCK_SPLITS, [None]))
+        assert publish(lake, STOCK_SPLITS, [None], "run").refused == {}
+        assert len(lake.tables.history("stock_splits")) == commits
+        assert lake.rows("SELECT count(*) AS n FROM stock_splits") == [{"n": len(rows)}]
+    put_csv(lake, STOCK_SPLITS, None, [split])
+    type_days(lake, STOCK_SPLITS, [None])
+    assert "shrink from 2 to 1 rows" in publish(lake, STOCK_SPLITS, [None], "run").refused[None]
+
+
+def test_rows_that_are_twice_in_prod_are_repaired(lake: Lake) -> None:
+    from stock_weather_pipeline.lake.interfaces import Scope
+
+    land_prices(lake, [DAY])
+    row = {"trade_date": DAY, "open": 10.5, "volume": 1.5e6, "vwap": 10.7, "transactions": 1200}
+    lake.tables.publish(STOCK_PRICES, lambda: (prices(row, row), Scope()), {})
+    assert through(lake, [DAY], force=True).changed == {DAY}
+    assert prod(lake) == [("NVDA", DAY, 11.0)]
+
+
+def test_a_range_costs_a_handful_of_statements_not_one_for_each_day(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = sessions(date(2023, 1, 1), date(2023, 6, 30))
+    land_prices(lake, days)
+    statements: list[str] = []
+    prepared = type(lake.engine)._prepared  # type: ignore[attr-defined]
+    monkeypatch.setattr(type(lake.engine), "_prepared", lambda self, sql: statements.append(sql) or prepared(self, sql))
+    assert through(lake, days).refused == {}
+    assert len(statements) < 10
+    assert len(lake.tables.history("stock_prices")) == len(lake.tables.history("audits")) == 1

@@ -1,0 +1,43 @@
+"""Every view can be made on an empty lake, and is made again only when it differs."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.layers import views
+from stock_weather_pipeline.layers.parquet import type_days
+from stock_weather_pipeline.layers.prod import publish
+from stock_weather_pipeline.datasets import STOCK_PRICES
+from stock_weather_pipeline.partitions import sessions
+from stock_weather_pipeline.views import VIEWS
+from stock_weather_pipeline_tests.lake.lakes import land_prices
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_can_be_made_and_queried_before_there_is_any_data(lake: Lake, name: str) -> None:
+    view = VIEWS[name]
+    views.create(lake, view)
+    found = lake.engine.query(f"SELECT * FROM {name}")
+    assert (found.num_rows, found.schema.names) == (0, list(view.columns))
+    assert views.rows_per_day(lake, view, [date(2024, 1, 9)]) == {}
+    before = lake.objects.list("catalog/stock_weather/")
+    views.create(lake, view)
+    assert lake.objects.list("catalog/stock_weather/") == before
+
+
+def test_rows_are_counted_for_the_asked_days(lake: Lake) -> None:
+    days = sessions(date(2024, 1, 2), date(2024, 1, 12))
+    land_prices(lake, days, "AAPL", "NVDA")
+    type_days(lake, STOCK_PRICES, days)
+    publish(lake, STOCK_PRICES, days, "run")
+    view = VIEWS["daily_change"]
+    views.create(lake, view)
+    assert views.rows_per_day(lake, view, [days[0], days[3]]) == {days[0]: 2, days[3]: 2}
+
+
+def test_base_tables_are_found_through_views() -> None:
+    assert views.base_tables(VIEWS["macd"]) == {"stock_prices", "stock_splits"}
+    assert {"stock_prices", "weather"} <= views.base_tables(VIEWS["stock_weather"])
