@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from stock_weather_pipeline.automation.jobs import DATASET_TAG, ENTITIES_TAG, JOB_ASSETS, entities_text
+from stock_weather_pipeline.automation.jobs import ENTITIES_TAG, JOB_ASSETS, entities_text
 from stock_weather_pipeline.automation.work import Key, Work, chain_of
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.partitions import days_of_keys
@@ -130,10 +130,6 @@ def assets_of(run: DagsterRun) -> frozenset[Key]:
     if run.asset_selection:
         return frozenset((key.path[0], key.path[-1]) for key in run.asset_selection)
     return frozenset(JOB_ASSETS.get(run.job_name, ()))
-
-
-def is_of(run: DagsterRun, dataset: Dataset) -> bool:
-    return run.tags.get(DATASET_TAG) == dataset.name
 
 
 def _in_vain(failed: Sequence[PastRun]) -> Attempts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stock_weather_pipeline.automation.work import Key, Work, asset_keys, chain_of
@@ -39,7 +40,10 @@ JOB_ASSETS: dict[str, tuple[Key, ...]] = {
     **{raw_job(dataset): (("raw", dataset.name),) for dataset in PARTITIONED},
     **{landing_job(dataset): (("landing", dataset.name),) for dataset in PARTITIONED},
     REFERENCES_JOB: tuple(
-        (layer, name) for name, dataset in DATASETS.items() if dataset.partition_set is None for layer in ("raw", "prod")
+        (layer, name)
+        for name, dataset in DATASETS.items()
+        if dataset.partition_set is None
+        for layer in ("raw", "prod")
     ),
 }
 """The assets of every job, by its name."""
@@ -53,17 +57,17 @@ _DESCRIPTIONS = {
 
 
 def all_jobs(_settings: Settings) -> list[UnresolvedAssetJobDefinition]:
-    """Every job, with its checks."""
+    """Every job, with the checks of its assets."""
+    return [job(name) for name in JOB_ASSETS]
+
+
+@cache
+def job(name: str) -> UnresolvedAssetJobDefinition:
+    """One job. Dagster wants the same object wherever a job is named."""
     import dagster as dg
 
-    return [
-        dg.define_asset_job(
-            name,
-            selection=dg.AssetSelection.assets(*asset_keys(keys)),
-            description=_DESCRIPTIONS[name],
-        )
-        for name, keys in JOB_ASSETS.items()
-    ]
+    selection = dg.AssetSelection.assets(*asset_keys(JOB_ASSETS[name]))
+    return dg.define_asset_job(name, selection=selection, description=_DESCRIPTIONS[name])
 
 
 def work_request(work: Work, settings: Settings, started_by: str, attempt: int, content: str) -> RunRequest:

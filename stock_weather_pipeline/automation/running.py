@@ -164,7 +164,7 @@ class _Listener:
             self._watcher.step_done(str(event.step_key).replace("__", "/"))
         if event.is_step_failure:
             self.interrupted = self.interrupted or _is_interrupt(event)
-            self.failures.append(failure_sentence(event))
+            self.failures.append(_sentence(event))
         elif event.event_type is DagsterEventType.RUN_FAILURE and not self.failures and event.job_failure_data.error:
             # Failed outside of any step: while resources were made, or interrupted between two steps.
             error = event.job_failure_data.error
@@ -180,7 +180,7 @@ def _is_interrupt(event: DagsterEvent) -> bool:
     return error is not None and error.cls_name in _INTERRUPTS
 
 
-def failure_sentence(event: DagsterEvent) -> str:
+def _sentence(event: DagsterEvent) -> str:
     data = event.step_failure_data
     step = str(event.step_key).replace("__", "/")
     if data.user_failure_data is not None and data.user_failure_data.description:

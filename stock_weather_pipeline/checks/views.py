@@ -65,7 +65,8 @@ def _tables(lake: Lake, view: View, tickers: Sequence[str], last: date) -> Table
 
     def frame(name: str, where: str) -> pd.DataFrame:
         if name not in needed:
-            return pd.DataFrame()
+            nothing: pd.DataFrame = pd.DataFrame()
+            return nothing
         found: pd.DataFrame = lake.engine.query(f"SELECT * FROM {PROD_DATABASE}.{name} WHERE {where}").to_pandas()
         return found
 

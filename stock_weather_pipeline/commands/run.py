@@ -51,12 +51,12 @@ def run(
         with _Progress(console, vendors) as progress:
             definitions = build_definitions(settings, vendors=vendors.following(progress.called))
             runner = Runner(definitions, instance, lake, progress)
-            references = [LOCATIONS.name, *([STOCK_SPLITS.name] if STOCK_PRICES in days else [])]
-            runner.refresh_references(outcome, references, again)
+            references = [LOCATIONS, *([STOCK_SPLITS] if STOCK_PRICES in days else [])]
+            runner.refresh_references(outcome, [dataset.name for dataset in references], again)
             for dataset, wanted in days.items():
                 runner.complete(outcome, dataset, wanted, vendors.entities(dataset), again=again, force=force)
         check_keys = definitions.resolve_asset_graph().asset_check_keys
-        statuses = [dataset_status(instance, lake, dataset, check_keys) for dataset in (*days, STOCK_SPLITS, LOCATIONS)]
+        statuses = [dataset_status(instance, lake, dataset, check_keys) for dataset in (*days, *references)]
         views = view_checks(instance, check_keys)
     status_table(console, statuses, views, is_simulated(lake))
     failed_checks = [*views.failed, *(sentence for item in statuses for sentence in item.checks.failed)]
@@ -156,10 +156,16 @@ def _say(
         console.print("[bold red]check failed[/]", escape(sentence), soft_wrap=True)
     console.print(f"Tables are in {settings.data_home / 'lake'}", soft_wrap=True)
     console.print("Next:")
-    ticker = "NVDA" if settings.whole_market else settings.tickers[0]
     for example in (
-        f"{name} query \"SELECT * FROM macd WHERE ticker = '{ticker}' ORDER BY trade_date DESC LIMIT 5\"",
+        f'{name} query "{_example(settings, statuses)}"',
         f"{name} status",
         f"{name} dev                     the Dagster UI on these tables",
     ):
         console.print(f"  {example}", soft_wrap=True)
+
+
+def _example(settings: Settings, statuses: list[DatasetStatus]) -> str:
+    if all(item.name != STOCK_PRICES.name for item in statuses):
+        return "SELECT * FROM weather_daily ORDER BY local_date DESC LIMIT 5"
+    ticker = "NVDA" if settings.whole_market else settings.tickers[0]
+    return f"SELECT * FROM macd WHERE ticker = '{ticker}' ORDER BY trade_date DESC LIMIT 5"

@@ -175,9 +175,7 @@ def read_contents(dataset: Dataset, data: bytes, start: date, now: datetime) -> 
     return contents
 
 
-def _open(
-    lake: Lake, dataset: Dataset, item: Arrival, start: date, now: datetime, taking: Taking
-) -> _Opened | None:
+def _open(lake: Lake, dataset: Dataset, item: Arrival, start: date, now: datetime, taking: Taking) -> _Opened | None:
     """The object with its contents; None when there is nothing to take of it now."""
     if not lake.objects.exists(item.key):
         return None  # moved by an earlier run
@@ -258,7 +256,9 @@ def _csv_pieces(text: str) -> tuple[list[_Piece], bool]:
     try:
         for row in reader:
             fits = None not in row and None not in row.values()
-            pieces.append((row, None) if fits else (",".join(map(str, row.values())), "it has another number of fields"))
+            pieces.append(
+                (row, None) if fits else (",".join(map(str, row.values())), "it has another number of fields")
+            )
     except csv.Error as error:
         return [*pieces, ("", f"line {reader.line_num} is not CSV ({error})")], True
     if not pieces:

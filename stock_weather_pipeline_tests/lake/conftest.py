@@ -10,7 +10,7 @@ import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline_tests.lake.lakes import local_lake
+from stock_weather_pipeline_tests.lakes import local_lake
 
 
 @pytest.fixture(params=["local"])

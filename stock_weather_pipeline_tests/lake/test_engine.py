@@ -14,7 +14,7 @@ from stock_weather_pipeline.lake.layout import Layer, ViewDefinition, days_predi
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lake.lakes import bar, put_csv
+from stock_weather_pipeline_tests.lakes import bar, put_csv
 
 RAW = external_table(STOCK_PRICES, Layer.RAW)
 PARQUET = external_table(STOCK_PRICES, Layer.PARQUET)

@@ -18,7 +18,7 @@ from stock_weather_pipeline.lake import iceberg
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lake.lakes import local_lake
+from stock_weather_pipeline_tests.lakes import local_lake
 
 MONDAY, TUESDAY, WEDNESDAY = date(2024, 1, 8), date(2024, 1, 9), date(2024, 1, 10)
 ALL = Scope()
@@ -30,7 +30,7 @@ from pathlib import Path
 from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.lake.interfaces import Scope
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lake.lakes import local_lake
+from stock_weather_pipeline_tests.lakes import local_lake
 lake, day = local_lake(Path(sys.argv[1])), date.fromisoformat(sys.argv[2])
 for n in range(2):
     days = day + timedelta(days=n)

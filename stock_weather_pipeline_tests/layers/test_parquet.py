@@ -18,7 +18,7 @@ from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.layers import catalog, parquet
 from stock_weather_pipeline.layers.parquet import type_days
-from stock_weather_pipeline_tests.lake.lakes import bar, hours, land_prices, land_weather, local_lake, put_csv
+from stock_weather_pipeline_tests.lakes import bar, hours, land_prices, land_weather, local_lake, put_csv
 
 DAY, NEXT = date(2024, 1, 9), date(2024, 1, 10)
 SHORT, LONG = date(2024, 3, 10), date(2024, 11, 3)

@@ -16,7 +16,7 @@ from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import Publication, publish
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lake.lakes import bar, hours, land_prices, put_csv
+from stock_weather_pipeline_tests.lakes import bar, hours, land_prices, put_csv
 
 DAYS = sessions(date(2024, 1, 8), date(2024, 1, 12))
 DAY, NEXT = DAYS[0], DAYS[1]

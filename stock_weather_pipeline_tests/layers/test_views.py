@@ -13,7 +13,7 @@ from stock_weather_pipeline.layers.prod import publish
 from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline.views import VIEWS
-from stock_weather_pipeline_tests.lake.lakes import land_prices
+from stock_weather_pipeline_tests.lakes import land_prices
 
 
 @pytest.mark.parametrize("name", VIEWS)

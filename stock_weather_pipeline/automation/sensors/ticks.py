@@ -1,0 +1,56 @@
+"""What every sensor's tick has in common: each dataset on its own, and an error in one told without harming others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from stock_weather_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from dagster import AssetObservation, RunRequest, SensorEvaluationContext, SensorResult
+
+
+class TickError(PipelineError):
+    """A tick could serve no dataset, so it is red; the sentence names each with its reason."""
+
+
+@dataclass
+class Tick:
+    """Gathers what a tick asks for. `notes` say why nothing is asked for."""
+
+    context: SensorEvaluationContext
+    requests: list[RunRequest] = field(default_factory=list)
+    observations: list[AssetObservation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def serving(self, name: str) -> Iterator[None]:
+        """Whatever goes wrong inside is logged, and the next dataset is served."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other datasets must be served; it is told below
+            self.errors.append(f"{name}: {error}")
+            self.context.log.error(f"{name} could not be served: {error}", exc_info=True)
+
+    def result(self, cursor: str | None = None, nothing: Sequence[str] = ()) -> SensorResult:
+        """Raises TickError when there is nothing but errors, so that the tick shows as failed."""
+        import dagster as dg
+
+        if self.errors and not self.requests:
+            raise TickError("; ".join(self.errors))
+        reason = " ".join([*self.notes, *nothing])
+        return dg.SensorResult(
+            run_requests=self.requests or None,
+            skip_reason=None if self.requests else dg.SkipReason(reason),
+            cursor=cursor,
+            asset_events=self.observations,
+        )
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
