@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     open_meteo_url: str = OPEN_METEO_URL
     polygon_calls_per_minute: int = Field(5, ge=1, le=6000)
     sandbox: bool = False
+    revision_days_weather: int = Field(10, ge=0, le=90)
+    revision_sessions_stocks: int = Field(5, ge=0, le=60)
     dagster_url: str = "http://127.0.0.1:3000"
     alert_webhook_url: SecretStr | None = None
 
@@ -220,6 +222,8 @@ _VALID = {
     "deployment": "local, aws",
     "start_date": f"a day such as 2024-01-01, from {EARLIEST_DAY} on",
     "polygon_calls_per_minute": "a whole number from 1 to 6000 (5 on the vendor's free plan)",
+    "revision_days_weather": "a whole number of days from 0 to 90",
+    "revision_sessions_stocks": "a whole number of sessions from 0 to 60",
     "home": "a folder",
     "sandbox": "true, false",
 }

@@ -27,7 +27,6 @@ POINTS = {
         "after",
         3,
     ),
-    "audit, before its verdict": (f"{PACKAGE}.assets.parquet:audit", "before", 1),
     "audit, after its verdict": (f"{PACKAGE}.assets.parquet:audit", "after", 1),
     "prod, data files written and not committed": ("pyiceberg.catalog.sql:SqlCatalog.commit_table", "before", 4),
     "prod, committed and Dagster not told": (f"{PACKAGE}.assets.prod:publish", "after", 2),
@@ -54,7 +53,6 @@ def test_a_killed_run_that_is_run_again_ends_with_the_same_tables(
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     home = Home(tmp_path, vendor.url)
-    assert home.materialized("views", "weather_daily") == set() if point != "views" else True
 
     result = home.invoke(*WORDS)
 
@@ -63,5 +61,3 @@ def test_a_killed_run_that_is_run_again_ends_with_the_same_tables(
     whole = {name: digest for name, digest in home.files(*FILES).items() if not name.endswith(".partial")}
     assert whole == unharmed.files(*FILES)
     assert home.materialized("prod", "weather") == DAYS
-    again = home.invoke(*WORDS)
-    assert "Nothing to do" in again.stdout

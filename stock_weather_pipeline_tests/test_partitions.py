@@ -56,7 +56,9 @@ def test_the_windows_of_days_follow_each_other_and_hold_their_hours(day: date) -
     assert new_york_day(start - timedelta(seconds=1)) < day < new_york_day(end)
 
 
-@pytest.mark.parametrize(("day", "hours"), [("2024-03-10", 23), ("2024-11-03", 25), ("2024-07-04", 24), ("2006-04-02", 23)])
+@pytest.mark.parametrize(
+    ("day", "hours"), [("2024-03-10", 23), ("2024-11-03", 25), ("2024-07-04", 24), ("2006-04-02", 23)]
+)
 def test_a_day_has_23_24_or_25_hours(day: str, hours: int) -> None:
     assert hours_in(date.fromisoformat(day)) == hours
 
@@ -85,7 +87,8 @@ def test_the_exchange_was_closed(day: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "day", ["2024-11-29", "2024-07-03", "2024-12-24", "2001-09-10", "2001-09-17", "2012-10-31", "2021-06-18", "2021-12-31"]
+    "day",
+    ["2024-11-29", "2024-07-03", "2024-12-24", "2001-09-10", "2001-09-17", "2012-10-31", "2021-06-18", "2021-12-31"],
 )
 def test_the_exchange_was_open_be_it_for_half_a_day(day: str) -> None:
     assert is_session(date.fromisoformat(day))
@@ -124,10 +127,18 @@ def test_the_last_closed_day_is_the_newest_whose_midnight_has_passed(now: str, s
 @pytest.mark.parametrize(
     ("start", "end", "sentence"),
     [
-        ("2024-06-06", "2024-06-05", "The range 2024-06-06..2024-06-05 runs backwards: --start must not be after --end."),
+        (
+            "2024-06-06",
+            "2024-06-05",
+            "The range 2024-06-06..2024-06-05 runs backwards: --start must not be after --end.",
+        ),
         ("2024-06-03", "2024-06-07", "2024-06-07 is not over yet in New York: the newest day .* is 2024-06-06."),
         ("2024-06-03", "2199-01-01", "2199-01-01 is not over yet in New York"),
-        ("2019-01-02", "2024-06-05", "2019-01-02 is before the first partition 2020-01-01: set STOCK_WEATHER_START_DATE="),
+        (
+            "2019-01-02",
+            "2024-06-05",
+            "2019-01-02 is before the first partition 2020-01-01: set STOCK_WEATHER_START_DATE=",
+        ),
         ("2024-05-27", "2024-05-27", r"holds no NYSE session .* around it are 2024-05-24 and 2024-05-28\."),
         ("2024-06-01", "2024-06-02", r"holds no NYSE session .* around it are 2024-05-31 and 2024-06-03\."),
     ],
@@ -147,7 +158,14 @@ def test_a_range_holds_its_sessions_or_days() -> None:
 
 @pytest.mark.parametrize(
     "now",
-    ["2024-06-07T12:00", "2024-06-08T00:00", "2024-06-09T12:00", "2024-07-05T00:30", "2024-12-26T00:30", "2025-01-01T09:00"],
+    [
+        "2024-06-07T12:00",
+        "2024-06-08T00:00",
+        "2024-06-09T12:00",
+        "2024-07-05T00:30",
+        "2024-12-26T00:30",
+        "2025-01-01T09:00",
+    ],
 )
 def test_dagsters_partitions_are_the_closed_days_and_none_is_in_the_future(now: str) -> None:
     start = date(2023, 6, 1)

@@ -37,14 +37,22 @@ def test_the_defaults_need_nothing_and_are_simulated() -> None:
         (
             "STOCK_WEATHER_START_DATE",
             "soon",
-            "STOCK_WEATHER_START_DATE='soon' cannot be used: valid values: a day such as 2024-01-01, from 1990-01-01 on.",
+            "STOCK_WEATHER_START_DATE='soon' cannot be used: valid values: a day such as 2024-01-01, from 1990-01-01",
         ),
         ("STOCK_WEATHER_START_DATE", "1989-12-31", "from 1990-01-01 on"),
         ("STOCK_WEATHER_START_DATE", "2024-02-30", "a day such as 2024-01-01"),
         ("STOCK_WEATHER_POLYGON_CALLS_PER_MINUTE", "0", "a whole number from 1 to 6000"),
         ("STOCK_WEATHER_POLYGON_CALLS_PER_MINUTE", "5.5", "a whole number from 1 to 6000"),
-        ("STOCK_WEATHER_SANDBOX", "perhaps", "STOCK_WEATHER_SANDBOX='perhaps' cannot be used: valid values: true, false."),
-        ("STOCK_WEATHER_HOME", "~nosuchuser/x", "STOCK_WEATHER_HOME='~nosuchuser/x' cannot be used: valid values: a folder"),
+        (
+            "STOCK_WEATHER_SANDBOX",
+            "perhaps",
+            "STOCK_WEATHER_SANDBOX='perhaps' cannot be used: valid values: true, false.",
+        ),
+        (
+            "STOCK_WEATHER_HOME",
+            "~nosuchuser/x",
+            "STOCK_WEATHER_HOME='~nosuchuser/x' cannot be used: valid values: a folder",
+        ),
         ("STOCK_WEATHER_TICKERS", "NVDA,BRK/B", "'BRK/B' is not a ticker: letters, digits and dots only"),
         ("STOCK_WEATHER_TICKERS", "NV'DA", "is not a ticker"),
         ("STOCK_WEATHER_TICKERS", "..", "'..' is not a ticker"),
@@ -76,7 +84,9 @@ def test_a_wrong_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: st
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("value", [f"https://me:{SECRET}@host", f"https://{SECRET}@host", f"https://host/?apiKey={SECRET}"])
+@pytest.mark.parametrize(
+    "value", [f"https://me:{SECRET}@host", f"https://{SECRET}@host", f"https://host/?apiKey={SECRET}"]
+)
 def test_a_key_in_a_url_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("STOCK_WEATHER_POLYGON_URL", value)
     with pytest.raises(SettingsError, match="keys belong in POLYGON_API_KEY") as raised:
@@ -114,7 +124,9 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_dotenv_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("STOCK_WEATHER_TICKERS=AAPL\nPOLYGON_API_KEY=abc\nSTOCK_WEATHER_START_DATE=2020-05-01\n")
+    (tmp_path / ".env").write_text(
+        "STOCK_WEATHER_TICKERS=AAPL\nPOLYGON_API_KEY=abc\nSTOCK_WEATHER_START_DATE=2020-05-01\n"
+    )
     monkeypatch.setenv("STOCK_WEATHER_TICKERS", "MSFT")
     settings = load_settings()
     assert (settings.tickers, settings.start_date, settings.simulated) == (("MSFT",), date(2020, 5, 1), False)

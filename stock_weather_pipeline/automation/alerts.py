@@ -271,17 +271,23 @@ def _deliver(settings: Settings, lake: Lake, state: _State) -> None:
         # A sink that is no longer configured waits for nothing.
         pending.to = [name for name in pending.to if name in by_name]
         for name in [name for name in pending.to if name in working]:
-            try:
-                by_name[name].send(pending.notice)
-            except DeliveryError as error:
-                working.discard(name)
-                _log.warning("%s It is in %s and is sent again.", error, alerts_file(settings))
-            else:
+            if _taken(by_name[name], pending.notice, settings):
                 pending.to.remove(name)
+            else:
+                working.discard(name)
         if not pending.to:
             state.undelivered.remove(pending)
         # At once, so that a kill sends at most one notice twice.
         state.save(lake)
+
+
+def _taken(sink: Sink, notice: Notice, settings: Settings) -> bool:
+    try:
+        sink.send(notice)
+    except DeliveryError as error:
+        _log.warning("%s The alert is in %s and is sent again.", error, alerts_file(settings))
+        return False
+    return True
 
 
 def _notice(settings: Settings, lake: Lake, kind: str, alert: Alert, reason: str) -> Notice:

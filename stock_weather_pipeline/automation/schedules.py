@@ -7,8 +7,10 @@ between, belong to the gaps sensor: the two never request the same day.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+
+import dagster as dg
 
 from stock_weather_pipeline.automation.history import known_days, runs_in_progress
 from stock_weather_pipeline.automation.jobs import (
@@ -23,16 +25,13 @@ from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER, Dataset
 from stock_weather_pipeline.partitions import NEW_YORK, ONE_DAY, PartitionSet, last_closed_day, today
 from stock_weather_pipeline.settings import Settings
 
-if TYPE_CHECKING:
-    from dagster import DagsterInstance, RunRequest, ScheduleDefinition, ScheduleEvaluationContext, SkipReason
-
 # Both are hours that every day in New York has once; clocks change at two.
 CRONS = {STOCK_PRICES.name: "30 0 * * *", WEATHER.name: "45 0 * * *", REFERENCES_JOB: "15 0 * * *"}
 LONGEST_CATCH_UP = timedelta(days=31)
 """How far back one tick goes; what is older is left to the gaps sensor, which has more patience."""
 
 
-def all_schedules(settings: Settings) -> list[ScheduleDefinition]:
+def all_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """The daily schedules, switched on from the start: `make dev` is a working installation, simulated or not."""
     return [
         _references_schedule(),
@@ -40,21 +39,18 @@ def all_schedules(settings: Settings) -> list[ScheduleDefinition]:
     ]
 
 
-def new_days(instance: DagsterInstance, dataset: Dataset, start: date, now: datetime) -> list[date]:
-    """The closed days after the newest one that was ever tried; without any, the newest closed day alone.
+def new_days(dataset: Dataset, tried: Collection[date], start: date, now: datetime) -> list[date]:
+    """The closed days after the newest one of `tried`; without any, the newest closed day alone.
 
     History is the user's to ask for: `stock-weather run`, or a backfill in the UI.
     """
     assert dataset.partition_set is not None
     closed = last_closed_day(dataset.partition_set, now)
-    there, unfinished = known_days(instance, ("raw", dataset.name))
-    newest = max((day for day in there | unfinished if day <= closed), default=closed - ONE_DAY)
+    newest = max((day for day in tried if day <= closed), default=closed - ONE_DAY)
     return dataset.partition_set.days(max(newest + ONE_DAY, closed - LONGEST_CATCH_UP, start), closed)
 
 
-def _dataset_schedule(dataset: Dataset, settings: Settings) -> ScheduleDefinition:
-    import dagster as dg
-
+def _dataset_schedule(dataset: Dataset, settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{dataset.name}_daily",
         job_name=dataset.name,
@@ -63,9 +59,10 @@ def _dataset_schedule(dataset: Dataset, settings: Settings) -> ScheduleDefinitio
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"{dataset.name} of every day that has closed in New York, from raw to the views.",
     )
-    def tick(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time
-        days = new_days(context.instance, dataset, settings.start_date, now)
+        there, unfinished = known_days(context.instance, ("raw", dataset.name))
+        days = new_days(dataset, there | unfinished, settings.start_date, now)
         if not days:
             return dg.SkipReason(_why_nothing(dataset, now))
         work = Work(dataset, tuple(days), chain_of(dataset))
@@ -82,9 +79,7 @@ def _why_nothing(dataset: Dataset, now: datetime) -> str:
     return f"{dataset.name} of {yesterday} was already started; if it failed, the gaps sensor tries it again."
 
 
-def _references_schedule() -> ScheduleDefinition:
-    import dagster as dg
-
+def _references_schedule() -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{REFERENCES_JOB}_daily",
         job_name=REFERENCES_JOB,
@@ -93,7 +88,7 @@ def _references_schedule() -> ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Stock splits and locations, before the days that are adjusted and cut by them.",
     )
-    def tick(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time
         running = runs_in_progress(context.instance, JOB_ASSETS[REFERENCES_JOB], now)
         if running:

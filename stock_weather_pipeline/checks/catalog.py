@@ -22,22 +22,25 @@ def catalog_checks(dataset: Dataset) -> dg.AssetChecksDefinition:
     """The checks of `catalog/<dataset>`."""
     assert dataset.partition_set is not None
 
-    def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
-        table = external_table(dataset, Layer.RAW)
-        found = lake.catalog.get_table(table.database, table.name)
-        names = [column.name for column in found.columns] if found else []
-        expected = ", ".join(dataset.column_names)
-        yield Outcome(
-            "table_matches_contract",
-            expected,
-            []
-            if names == list(dataset.column_names)
-            else [Violation(None, expected, ", ".join(names) or "no such table")],
-        )
-        yield Outcome(
-            "files_match_contract",
-            expected,
-            [Violation(day, expected, problem) for day, problem in problems(lake, dataset, days).items()],
-        )
+    def judged(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
+        return judge(lake, dataset, days)
 
-    return layer_checks(["catalog", dataset.name], _DESCRIPTIONS, judge)
+    return layer_checks(["catalog", dataset.name], _DESCRIPTIONS, dataset.partition_set, judged)
+
+
+def judge(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Outcome]:
+    """The outcome of every check of the layer on these days."""
+    table = external_table(dataset, Layer.RAW)
+    found = lake.catalog.get_table(table.database, table.name)
+    names = [column.name for column in found.columns] if found else []
+    expected = ", ".join(dataset.column_names)
+    yield Outcome(
+        "table_matches_contract",
+        expected,
+        [] if names == list(dataset.column_names) else [Violation(None, expected, ", ".join(names) or "no such table")],
+    )
+    yield Outcome(
+        "files_match_contract",
+        expected,
+        [Violation(day, expected, problem) for day, problem in problems(lake, dataset, days).items()],
+    )

@@ -17,16 +17,21 @@ def parquet_checks(dataset: Dataset) -> dg.AssetChecksDefinition:
     """The checks of `parquet/<dataset>`."""
     assert dataset.partition_set is not None
 
-    def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
-        known = verdicts(lake, dataset, days)
-        unjudged = [Violation(day, "a verdict", "the day was never audited") for day in days if day not in known]
-        for name, description in CHECKS.items():
-            failed = [
-                Violation(finding.day, finding.expected, finding.actual, finding.sample)
-                for findings in known.values()
-                for finding in findings
-                if finding.check == name and not finding.passed
-            ]
-            yield Outcome(name, description, [*unjudged, *failed])
+    def judged(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
+        return judge(lake, dataset, days)
 
-    return layer_checks(["parquet", dataset.name], CHECKS, judge)
+    return layer_checks(["parquet", dataset.name], CHECKS, dataset.partition_set, judged)
+
+
+def judge(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Outcome]:
+    """The outcome of every check of the layer on these days."""
+    known = verdicts(lake, dataset, days)
+    unjudged = [Violation(day, "a verdict", "the day was never audited") for day in days if day not in known]
+    for name, description in CHECKS.items():
+        failed = [
+            Violation(finding.day, finding.expected, finding.actual, finding.sample)
+            for findings in known.values()
+            for finding in findings
+            if finding.check == name and not finding.passed
+        ]
+        yield Outcome(name, description, [*unjudged, *failed])

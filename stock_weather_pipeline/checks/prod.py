@@ -27,15 +27,20 @@ def prod_checks(dataset: Dataset) -> dg.AssetChecksDefinition:
         descriptions["latest_day_present"] = "The newest day that has closed in New York is in the table."
     descriptions.update({suspicion.name: suspicion.description for suspicion in dataset.suspicions})
 
-    def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
-        yield Outcome("equals_parquet", "0 differing rows", list(_differences(lake, dataset, days)))
-        yield Outcome("unique_key", "0 repeated keys", list(_repeated_keys(lake, dataset)))
-        if dataset.partition_set is not None:
-            yield Outcome("latest_day_present", "the newest day", list(_stale(lake, dataset)), _WARN)
-        for suspicion in dataset.suspicions:
-            yield Outcome(suspicion.name, suspicion.description, list(_suspicious(lake, suspicion.sql, days)), _WARN)
+    def judged(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
+        return judge(lake, dataset, days)
 
-    return layer_checks(["prod", dataset.name], descriptions, judge)
+    return layer_checks(["prod", dataset.name], descriptions, dataset.partition_set, judged)
+
+
+def judge(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Outcome]:
+    """The outcome of every check of the layer on these days."""
+    yield Outcome("equals_parquet", "0 differing rows", list(_differences(lake, dataset, days)))
+    yield Outcome("unique_key", "0 repeated keys", list(_repeated_keys(lake, dataset)))
+    if dataset.partition_set is not None:
+        yield Outcome("latest_day_present", "the newest day", list(_stale(lake, dataset)), _WARN)
+    for suspicion in dataset.suspicions:
+        yield Outcome(suspicion.name, suspicion.description, list(_suspicious(lake, suspicion.sql, days)), _WARN)
 
 
 def _differences(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Violation]:

@@ -25,29 +25,34 @@ def raw_checks(dataset: Dataset, settings: Settings) -> dg.AssetChecksDefinition
     """The checks of `raw/<dataset>`."""
     expected = _expected_entities(dataset, settings)
 
-    def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
-        table = external_table(dataset, Layer.RAW)
-        held = {item.key for item in lake.objects.list(table.prefix)}
-        there = [day for day in days if table.key(day) in held]
-        yield Outcome(
-            "file_there",
-            "a file for each day",
-            [Violation(day, table.key(day), "no such file") for day in days if day not in set(there)],
-        )
-        register(lake, dataset)
-        unreadable = problems(lake, dataset, there)
-        seen = _entities_per_day(lake, dataset, [day for day in there if day not in unreadable])
-        yield Outcome(
-            "rows_as_expected",
-            "the rows of a complete day",
-            [
-                *(Violation(day, "a file in order", problem) for day, problem in unreadable.items()),
-                *_wrong_counts(dataset, seen),
-            ],
-        )
-        yield _presence(expected, seen)
+    def judged(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
+        return judge(lake, dataset, days, expected)
 
-    return layer_checks(["raw", dataset.name], _DESCRIPTIONS, judge)
+    return layer_checks(["raw", dataset.name], _DESCRIPTIONS, dataset.partition_set, judged)
+
+
+def judge(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[str]) -> Iterator[Outcome]:
+    """The outcome of every check of the layer on these days."""
+    table = external_table(dataset, Layer.RAW)
+    held = {item.key for item in lake.objects.list(table.prefix)}
+    there = [day for day in days if table.key(day) in held]
+    yield Outcome(
+        "file_there",
+        "a file for each day",
+        [Violation(day, table.key(day), "no such file") for day in days if day not in set(there)],
+    )
+    register(lake, dataset)
+    unreadable = problems(lake, dataset, there)
+    seen = _entities_per_day(lake, dataset, [day for day in there if day not in unreadable])
+    yield Outcome(
+        "rows_as_expected",
+        "the rows of a complete day",
+        [
+            *(Violation(day, "a file in order", problem) for day, problem in unreadable.items()),
+            *_wrong_counts(dataset, seen),
+        ],
+    )
+    yield _presence(expected, seen)
 
 
 def _expected_entities(dataset: Dataset, settings: Settings) -> list[str]:

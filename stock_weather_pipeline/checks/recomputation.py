@@ -138,7 +138,9 @@ def stock_weather(tables: Tables) -> pd.DataFrame:
     return joined
 
 
-RECOMPUTATIONS: dict[str, Callable[[Tables], pd.DataFrame]] = {
+Recomputation = Callable[[Tables], "pd.DataFrame"]
+
+RECOMPUTATIONS: dict[str, Recomputation] = {
     function.__name__: function
     for function in (
         stock_prices_adjusted,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from stock_weather_pipeline.checks.recomputation import RECOMPUTATIONS, Tables
+from stock_weather_pipeline.checks.recomputation import RECOMPUTATIONS, Recomputation, Tables
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
@@ -31,22 +31,24 @@ def view_checks(view: View) -> dg.AssetChecksDefinition:
         f"of at most {_TICKERS} tickers."
     }
 
+    recompute = RECOMPUTATIONS[view.name]
+
     def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
         known = [day for day in days if day is not None]
-        violations = list(differences(lake, view, known))
+        violations = list(differences(lake, view, recompute, known)) if known else []
         yield Outcome("equals_recomputation", f"equal to {TOLERANCE:g}", violations)
 
-    return layer_checks(["views", view.name], descriptions, judge)
+    return layer_checks(["views", view.name], descriptions, view.partition_set, judge)
 
 
-def differences(lake: Lake, view: View, days: Sequence[date]) -> Iterator[Violation]:
+def differences(lake: Lake, view: View, recompute: Recomputation, days: Sequence[date]) -> Iterator[Violation]:
     """Days between the first and the last of `days` on which the view differs from its recomputation."""
     tickers = _tickers(lake, view)
     chosen = f" AND ticker IN ({_list(tickers)})" if tickers else ""
     shown = lake.engine.query(
         f"SELECT * FROM {PROD_DATABASE}.{view.name} WHERE {days_between(view, days)}{chosen}"
     ).to_pandas()
-    expected = RECOMPUTATIONS[view.name](_tables(lake, view, tickers, max(days)))
+    expected = recompute(_tables(lake, view, tickers, max(days)))
     expected = expected[(expected[view.day_column] >= min(days)) & (expected[view.day_column] <= max(days))]
     yield from _compare(view, shown, expected)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -186,10 +187,8 @@ def _repeated(load: Callable[[], Table | None], attempt: Callable[[], int]) -> i
     from pyiceberg.exceptions import CommitFailedException
 
     for _ in range(_ATTEMPTS - 1):
-        try:
+        with suppress(CommitFailedException):
             return attempt()
-        except CommitFailedException:
-            continue
     try:
         return attempt()
     except CommitFailedException as error:
@@ -259,9 +258,9 @@ def _kept_publishes(table: Table, keep_publishes: int) -> set[int]:
 
 
 def _superseded_ms(table: Table) -> dict[int, int]:
-    """When each snapshot that was once current ceased to be, in milliseconds since 1970; the current one is left out."""
+    """When each snapshot that was once current ceased to be, in ms since 1970; the current one is left out."""
     log = table.metadata.snapshot_log
-    return {entry.snapshot_id: after.timestamp_ms for entry, after in zip(log[:-1], log[1:], strict=True)}
+    return {entry.snapshot_id: log[n].timestamp_ms for n, entry in enumerate(log[:-1], start=1)}
 
 
 def _needed(table: Table) -> set[str]:

@@ -128,8 +128,8 @@ def take(
 ) -> Taking:
     """Take the records of `objects` into raw, then move the objects away. Repeatable after a kill at any point.
 
-    `start` is the first partition. `simulated` is the kind of data this lake holds. Raises LakeError when storage fails;
-    what was not moved yet is then taken again, with the same result.
+    `start` is the first partition. `simulated` is the kind of data this lake holds. Raises LakeError when storage
+    fails; what was not moved yet is then taken again, with the same result.
     """
     now = now or datetime.now(timezone.utc)
     taking = Taking()
@@ -166,13 +166,19 @@ def read_contents(dataset: Dataset, data: bytes, start: date, now: datetime) -> 
     pieces, open_ended = _pieces(dataset, data)
     contents = Contents(open_ended=open_ended)
     for position, (value, problem) in enumerate(pieces, 1):
-        try:
-            if problem is not None:
-                raise ValueError(problem)
-            contents.records.append(_record(dataset, value, start, now))
-        except ValueError as error:
-            contents.rejections.append(Rejection(position, str(error), _shown(value)))
+        read = Rejection(position, problem, _shown(value)) if problem else _read(dataset, value, position, start, now)
+        if isinstance(read, Record):
+            contents.records.append(read)
+        else:
+            contents.rejections.append(read)
     return contents
+
+
+def _read(dataset: Dataset, value: Mapping[str, Any], position: int, start: date, now: datetime) -> Record | Rejection:
+    try:
+        return _record(dataset, value, start, now)
+    except ValueError as error:
+        return Rejection(position, str(error), _shown(value))
 
 
 def _open(lake: Lake, dataset: Dataset, item: Arrival, start: date, now: datetime, taking: Taking) -> _Opened | None:

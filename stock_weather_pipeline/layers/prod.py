@@ -137,9 +137,11 @@ def _candidate(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> pa.Table:
         for name in dataset.column_names
     )
     same_key = " AND ".join(f"new.{name} = old.{name}" for name in dataset.key)
+    # One row for each key, whatever the table holds, so that the join cannot multiply rows.
+    held = ", ".join([*dataset.key, *(f"max({name}) AS {name}" for name in dataset.nullable)])
+    old = f"SELECT {held} FROM ({prod_rows_sql(dataset, days)}) GROUP BY {', '.join(dataset.key)}"
     return lake.engine.query(
-        f"SELECT {kept}, new.{PARTITION_DAY} FROM ({source}) new LEFT JOIN ({prod_rows_sql(dataset, days)}) old "
-        f"ON {same_key}"
+        f"SELECT {kept}, new.{PARTITION_DAY} FROM ({source}) new LEFT JOIN ({old}) old ON {same_key}"
     )
 
 

@@ -8,7 +8,15 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
-from stock_weather_pipeline.datasets import DATASETS, LOCATIONS, PARTITIONED, STOCK_PRICES, STOCK_SPLITS, WEATHER, Dataset
+from stock_weather_pipeline.datasets import (
+    DATASETS,
+    LOCATIONS,
+    PARTITIONED,
+    STOCK_PRICES,
+    STOCK_SPLITS,
+    WEATHER,
+    Dataset,
+)
 from stock_weather_pipeline.datasets.contract import Column, ColumnType
 from stock_weather_pipeline.datasets.rules import missing_required, row_rules
 from stock_weather_pipeline.lake import dialect
@@ -70,14 +78,22 @@ def test_the_columns_are_the_ones_users_type() -> None:
 def test_bounds_are_days_for_dates_and_utc_hours_for_times() -> None:
     day = date(2024, 3, 10)
     assert STOCK_PRICES.bounds(day, day) == (day, date(2024, 3, 11))
-    assert WEATHER.bounds(day, day) == utc_window(day, day) == (datetime(2024, 3, 10, 5), datetime(2024, 3, 11, 4))
+    assert (
+        WEATHER.bounds(day, day)
+        == utc_window(day, day)
+        == (datetime.fromisoformat("2024-03-10T05:00"), datetime.fromisoformat("2024-03-11T04:00"))
+    )
     with pytest.raises(ValueError, match="stock_splits has no days"):
         STOCK_SPLITS.bounds(day, day)
 
 
 def test_a_complete_day_has_one_bar_or_the_hours_of_new_yorks_day() -> None:
     assert STOCK_PRICES.rows_per_entity(date(2024, 3, 10)) == 1
-    assert [WEATHER.rows_per_entity(date(2024, month, day)) for month, day in ((3, 10), (11, 3), (7, 4))] == [23, 25, 24]
+    assert [WEATHER.rows_per_entity(date(2024, month, day)) for month, day in ((3, 10), (11, 3), (7, 4))] == [
+        23,
+        25,
+        24,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     return local_lake(tmp_path / "a [lake] #1 %20*")
 
 
-def prices(*rows: dict[str, Any]) -> pa.Table:
+def prices(*rows: Mapping[str, Any]) -> pa.Table:
     """Typed rows of stock_prices; what a row leaves out is plausible."""
     usual = {"ticker": "NVDA", "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 1e6}
     return pa.Table.from_pylist([{**usual, **row} for row in rows], schema=STOCK_PRICES.arrow_schema)

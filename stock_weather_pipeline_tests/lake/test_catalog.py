@@ -21,7 +21,7 @@ def test_a_table_comes_back_as_it_was_put(lake: Lake, dataset: Dataset, layer: L
 
 
 def test_a_view_comes_back_as_it_was_put_and_can_be_replaced(lake: Lake) -> None:
-    view = ViewDefinition("macd", "SELECT 'é' AS x", "A view.", (("x", "A \"letter\"."),))
+    view = ViewDefinition("macd", "SELECT 'é' AS x", "A view.", (("x", 'A "letter".'),))
     lake.catalog.put_view(view)
     assert lake.catalog.get_view("macd") == view
     changed = ViewDefinition("macd", "SELECT 2 AS x", "A view.", ())

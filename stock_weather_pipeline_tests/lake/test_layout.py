@@ -19,7 +19,9 @@ def test_the_day_of_a_key_is_the_day_it_was_made_for(day: date) -> None:
     assert day_path(day) == f"year={day:%Y}/month={day:%m}/day={day:%d}/"
 
 
-@pytest.mark.parametrize("key", ["raw/x/year=2024/x.csv", "raw/x/year=2024/month=02/day=30/x.csv", "year=a/month=1/day=1"])
+@pytest.mark.parametrize(
+    "key", ["raw/x/year=2024/x.csv", "raw/x/year=2024/month=02/day=30/x.csv", "year=a/month=1/day=1"]
+)
 def test_a_path_that_names_no_day_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="is not below year=YYYY/month=MM/day=DD/"):
         day_of_key(key)

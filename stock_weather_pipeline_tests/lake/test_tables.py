@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +16,6 @@ import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
 from stock_weather_pipeline.errors import ConflictError, LakeError
-from stock_weather_pipeline.lake import iceberg
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
@@ -27,6 +28,7 @@ _PROCESS = """
 import sys
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.lake.interfaces import Scope
 from stock_weather_pipeline_tests.lake.conftest import prices
@@ -39,8 +41,8 @@ for n in range(2):
 """
 
 
-def put(lake: Lake, *rows: dict[str, object], scope: Scope = ALL, **summary: str) -> None:
-    lake.tables.publish(STOCK_PRICES, lambda: (prices(*rows), scope), summary)
+def put(lake: Lake, *rows: Mapping[str, Any], scope: Scope = ALL, run: str = "") -> None:
+    lake.tables.publish(STOCK_PRICES, lambda: (prices(*rows), scope), {"run-id": run})
 
 
 def closes(lake: Lake, scope: Scope = ALL) -> dict[tuple[str, date], float]:
@@ -95,7 +97,7 @@ def test_a_publish_without_days_replaces_the_whole_table(lake: Lake) -> None:
 
 
 def test_hours_are_cut_at_new_yorks_midnight(lake: Lake) -> None:
-    stamps = [datetime(2024, 3, 10, 4), datetime(2024, 3, 10, 5), datetime(2024, 3, 11, 3), datetime(2024, 3, 11, 4)]
+    stamps = [datetime.fromisoformat(f"2024-03-{hour}:00") for hour in ("10T04", "10T05", "11T03", "11T04")]
     rows = [{"location": "X", "observed_at": stamp} for stamp in stamps]
     table = pa.Table.from_pylist(rows, schema=WEATHER.arrow_schema)
     lake.tables.publish(WEATHER, lambda: (table, ALL), {})
@@ -128,7 +130,7 @@ def test_a_change_that_fails_publishes_nothing(lake: Lake) -> None:
 
 
 def test_a_publish_carries_its_summary_and_is_one_entry_of_the_history(lake: Lake) -> None:
-    put(lake, {"trade_date": MONDAY}, {"trade_date": TUESDAY}, **{"run-id": "first"})
+    put(lake, {"trade_date": MONDAY}, {"trade_date": TUESDAY}, run="first")
     publish = lake.tables.publish(
         STOCK_PRICES, lambda: (prices({"trade_date": TUESDAY, "close": 9.5}), day(TUESDAY)), {"run-id": "second"}
     )
@@ -141,14 +143,14 @@ def test_a_publish_carries_its_summary_and_is_one_entry_of_the_history(lake: Lak
 
 def test_rollback_undoes_one_publish_at_a_time(lake: Lake) -> None:
     for n, close in enumerate((9.5, 10.0, 10.5)):
-        put(lake, {"trade_date": MONDAY, "close": close}, scope=day(MONDAY), **{"run-id": str(n)})
+        put(lake, {"trade_date": MONDAY, "close": close}, scope=day(MONDAY), run=str(n))
     undone, current = lake.tables.rollback("stock_prices")
     assert (undone.summary["run-id"], current and current.summary["run-id"]) == ("2", "1")
     assert closes(lake) == {("NVDA", MONDAY): 10.0}
     assert [entry.summary["run-id"] for entry in lake.tables.history("stock_prices")] == ["1", "0"]
     lake.tables.rollback("stock_prices")
     assert closes(lake) == {("NVDA", MONDAY): 9.5}
-    put(lake, {"trade_date": MONDAY, "close": 11.5}, scope=day(MONDAY), **{"run-id": "3"})
+    put(lake, {"trade_date": MONDAY, "close": 11.5}, scope=day(MONDAY), run="3")
     assert [entry.summary["run-id"] for entry in lake.tables.history("stock_prices")] == ["3", "0"]
 
 
@@ -220,7 +222,7 @@ def test_writers_of_the_same_day_end_with_the_rows_of_one(tmp_path: Path) -> Non
 
 
 def test_a_change_is_decided_again_after_another_writer_was_faster(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iceberg.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     put(lake, {"trade_date": MONDAY})
     seen: list[int] = []
 
@@ -236,14 +238,14 @@ def test_a_change_is_decided_again_after_another_writer_was_faster(lake: Lake, m
 
 
 def test_a_writer_that_always_loses_says_so_and_publishes_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iceberg.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     put(lake, {"trade_date": MONDAY})
 
     def change() -> tuple[pa.Table, Scope]:
         put(lake, {"trade_date": TUESDAY}, scope=day(TUESDAY))
         return prices({"trade_date": WEDNESDAY}), day(WEDNESDAY)
 
-    with pytest.raises(ConflictError, match="was changed by other runs 8 times .* nothing was published"):
+    with pytest.raises(ConflictError, match=r"was changed by other runs 8 times .* nothing was published"):
         lake.tables.publish(STOCK_PRICES, change, {})
     assert sorted(key[1] for key in closes(lake)) == [MONDAY, TUESDAY]
 
@@ -251,7 +253,9 @@ def test_a_writer_that_always_loses_says_so_and_publishes_nothing(lake: Lake, mo
 def test_a_damaged_catalog_file_is_one_sentence(tmp_path: Path) -> None:
     put(local_lake(tmp_path), {"trade_date": MONDAY})
     (tmp_path / "catalog" / "iceberg.db").write_bytes(b"this is not a database" * 500)
-    with pytest.raises(LakeError, match=r"^The catalog .*iceberg\.db cannot be opened \(.*\): restore it from a backup"):
+    with pytest.raises(
+        LakeError, match=r"^The catalog .*iceberg\.db cannot be opened \(.*\): restore it from a backup"
+    ):
         local_lake(tmp_path).tables.read(STOCK_PRICES, ALL)
 
 
@@ -266,5 +270,7 @@ def test_metadata_that_is_damaged_or_newer_is_one_sentence(tmp_path: Path, conte
     put(local_lake(tmp_path), {"trade_date": MONDAY})
     for file in tmp_path.rglob("*.metadata.json"):
         file.write_bytes(content)
-    with pytest.raises(LakeError, match=r"^The metadata of stock_weather\.stock_prices cannot be read .* newer version"):
+    with pytest.raises(
+        LakeError, match=r"^The metadata of stock_weather\.stock_prices cannot be read .* newer version"
+    ):
         local_lake(tmp_path).tables.read(STOCK_PRICES, ALL)

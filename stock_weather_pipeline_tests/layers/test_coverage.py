@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def test_merged_ranges_hold_the_same_days_and_do_not_touch(drawn: list[tuple[int
     ranges = [(START + timedelta(days=n), START + timedelta(days=n + length)) for n, length in drawn]
     merged = coverage.merged(ranges)
     assert days_in(merged) == days_in(ranges)
-    assert all(b[0] - a[1] > timedelta(days=1) for a, b in zip(merged, merged[1:], strict=False))
+    assert all(b[0] - a[1] > timedelta(days=1) for a, b in pairwise(merged))
     assert coverage.merged(merged) == merged
 
 
@@ -37,7 +38,7 @@ def test_what_was_asked_is_not_missing_any_more(lake: Lake) -> None:
     coverage.add(lake, STOCK_PRICES, ["A", "B"], days[3], days[3])
     assert coverage.read(lake, STOCK_PRICES) == {"A": [(days[0], days[3])], "B": [(days[3], days[3])]}
     assert coverage.missing(lake, STOCK_PRICES, ["A", "B"], days) == {
-        **{day: ("B",) for day in days[:3]},
+        **dict.fromkeys(days[:3], ("B",)),
         days[4]: ("A", "B"),
     }
 
@@ -45,5 +46,5 @@ def test_what_was_asked_is_not_missing_any_more(lake: Lake) -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"A": [["x", "y"]]}', b'{"A": 1}'])
 def test_a_damaged_note_is_one_sentence(lake: Lake, content: bytes) -> None:
     lake.objects.write("coverage/stock_prices.json", content)
-    with pytest.raises(LakeError, match="is damaged .*: delete it, then the days are asked of the vendor again"):
+    with pytest.raises(LakeError, match=r"is damaged .*: delete it, then the days are asked of the vendor again"):
         coverage.read(lake, STOCK_PRICES)

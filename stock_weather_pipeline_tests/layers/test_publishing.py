@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
-from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.duckdb_engine import DuckDbEngine
+from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.layers.audit import CHECKS, audit, verdicts
 from stock_weather_pipeline.layers.parquet import type_days
@@ -184,7 +185,11 @@ def test_force_never_lets_a_day_through_that_failed_its_audit(lake: Lake) -> Non
 
 def test_a_dataset_without_partitions_is_published_whole(lake: Lake) -> None:
     split = {"ticker": "NVDA", "execution_date": "2024-06-10", "split_from": "1", "split_to": "10"}
-    for rows, commits in (([], 0), ([split, {**split, "ticker": "AAPL"}], 1), ([split, {**split, "ticker": "AAPL"}], 1)):
+    for rows, commits in (
+        ([], 0),
+        ([split, {**split, "ticker": "AAPL"}], 1),
+        ([split, {**split, "ticker": "AAPL"}], 1),
+    ):
         put_csv(lake, STOCK_SPLITS, None, rows)
         audit(lake, STOCK_SPLITS, [None], type_days(lake, STOCK_SPLITS, [None]))
         assert publish(lake, STOCK_SPLITS, [None], "run").refused == {}
@@ -196,8 +201,6 @@ def test_a_dataset_without_partitions_is_published_whole(lake: Lake) -> None:
 
 
 def test_rows_that_are_twice_in_prod_are_repaired(lake: Lake) -> None:
-    from stock_weather_pipeline.lake.interfaces import Scope
-
     land_prices(lake, [DAY])
     row = {"trade_date": DAY, "open": 10.5, "volume": 1.5e6, "vwap": 10.7, "transactions": 1200}
     lake.tables.publish(STOCK_PRICES, lambda: (prices(row, row), Scope()), {})
@@ -211,8 +214,13 @@ def test_a_range_costs_a_handful_of_statements_not_one_for_each_day(
     days = sessions(date(2023, 1, 1), date(2023, 6, 30))
     land_prices(lake, days)
     statements: list[str] = []
-    prepared = type(lake.engine)._prepared  # type: ignore[attr-defined]
-    monkeypatch.setattr(type(lake.engine), "_prepared", lambda self, sql: statements.append(sql) or prepared(self, sql))
+    prepared = DuckDbEngine._prepared
+
+    def counting(engine: DuckDbEngine, sql: str) -> Any:
+        statements.append(sql)
+        return prepared(engine, sql)
+
+    monkeypatch.setattr(DuckDbEngine, "_prepared", counting)
     assert through(lake, days).refused == {}
     assert len(statements) < 10
     assert len(lake.tables.history("stock_prices")) == len(lake.tables.history("audits")) == 1

@@ -6,11 +6,11 @@ from datetime import date
 
 import pytest
 
+from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.layers import views
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import publish
-from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline.views import VIEWS
 from stock_weather_pipeline_tests.lakes import land_prices

@@ -166,20 +166,21 @@ def _failure_before_steps(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _recover_runs(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> int:
-    """Close the open problems of runs that have healed; how many."""
+    """Close the problems of runs, and of datasets by other sensors, that have healed; how many."""
     closed = 0
     for problem, held in open_problems(lake).items():
+        alert = held.alert
         kind, _, rest = problem.partition(":")
-        if kind != "run":
+        subject = rest.partition(":")[0] if kind == "run" else alert.dataset
+        if kind == "check" or subject is None:
             continue
-        subject = rest.partition(":")[0]
-        if held.alert.days and not subject.startswith(("checks/", "job/")):
-            healed = not _unhealthy(instance, _assets(subject), held.alert.days)
+        if alert.days and not subject.startswith(("checks/", "job/")):
+            healed = not _unhealthy(instance, _assets(subject), alert.days)
         else:
-            record = instance.get_run_record_by_id(held.alert.run_id) if held.alert.run_id else None
+            record = instance.get_run_record_by_id(alert.run_id) if alert.run_id else None
             healed = _healed_since(instance, subject, _ended_at(record) if record else held.opened_at.timestamp())
         if healed:
-            what = "The days are materialized" if held.alert.days else "A later run succeeded"
+            what = "The days are materialized" if alert.days else "A later run succeeded"
             closed += close_alert(settings, lake, problem, f"{what}.")
     return closed
 
@@ -358,13 +359,7 @@ def _apply(
 
 def _days_named(text: str) -> set[date | None]:
     """The days in a check's metadata; the whole table when it names none."""
-    days: set[date | None] = set()
-    for part in text.split(", "):
-        try:
-            days.add(date.fromisoformat(part))
-        except ValueError:
-            days.add(None)
-    return days
+    return {date.fromisoformat(part) if part[:1].isdigit() else None for part in text.split(", ")}
 
 
 def _check_problem(key: dg.AssetCheckKey) -> str:

@@ -11,7 +11,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import dagster as dg
 
 from stock_weather_pipeline.automation.history import busy_days, known_days
 from stock_weather_pipeline.automation.jobs import job, work_request
@@ -23,9 +25,6 @@ from stock_weather_pipeline.lake.layout import superseded_key
 from stock_weather_pipeline.lake.opening import open_lake
 from stock_weather_pipeline.partitions import contiguous, last_closed_day, partition_key
 from stock_weather_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from dagster import AssetObservation, DagsterInstance, SensorDefinition, SensorEvaluationContext, SensorResult
 
 MOST_DAYS_PER_TICK = 200
 _INTERVAL_S = 30
@@ -49,9 +48,8 @@ class Changes:
     judged_up_to: int = 0
 
 
-def changes_sensor(settings: Settings) -> SensorDefinition:
+def changes_sensor(settings: Settings) -> dg.SensorDefinition:
     """Its cursor holds, by dataset, the event up to which changes were judged; without it they are judged again."""
-    import dagster as dg
 
     @dg.sensor(
         name="changes",
@@ -60,25 +58,25 @@ def changes_sensor(settings: Settings) -> SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Days whose raw file changed flow on to catalog, parquet, prod and the views.",
     )
-    def tick(context: SensorEvaluationContext) -> SensorResult:
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return _evaluate(context, settings)
 
     return tick
 
 
-def find_changes(instance: DagsterInstance, dataset: Dataset, start: date, judged_up_to: int, now: datetime) -> Changes:
+def find_changes(
+    instance: dg.DagsterInstance, dataset: Dataset, start: date, judged_up_to: int, now: datetime
+) -> Changes:
     """The days whose newest raw file differs from what was typed, at most MOST_DAYS_PER_TICK of them looked at."""
-    from dagster import AssetKey, DagsterEventType
-
     assert dataset.partition_set is not None
     closed = last_closed_day(dataset.partition_set, now)
     log = instance.event_log_storage
     raw = log.get_latest_storage_id_by_partition(
-        AssetKey(["raw", dataset.name]), DagsterEventType.ASSET_MATERIALIZATION, after_cursor=judged_up_to or None
+        dg.AssetKey(["raw", dataset.name]), dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=judged_up_to or None
     )
     newer = {date.fromisoformat(key): storage_id for key, storage_id in raw.items()}
     typed = log.get_latest_storage_id_by_partition(
-        AssetKey(["parquet", dataset.name]), DagsterEventType.ASSET_MATERIALIZATION
+        dg.AssetKey(["parquet", dataset.name]), dg.DagsterEventType.ASSET_MATERIALIZATION
     )
     typed_at = {date.fromisoformat(key): storage_id for key, storage_id in typed.items()}
     newer = {day: storage_id for day, storage_id in newer.items() if storage_id > typed_at.get(day, 0)}
@@ -96,7 +94,7 @@ def find_changes(instance: DagsterInstance, dataset: Dataset, start: date, judge
     return Changes(found, min(unjudged) - 1 if unjudged else max(raw.values(), default=judged_up_to))
 
 
-def _evaluate(context: SensorEvaluationContext, settings: Settings) -> SensorResult:
+def _evaluate(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
     tick, now, lake = Tick(context), utc_now(), open_lake(settings)
     judged: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
     for dataset in PARTITIONED:
@@ -108,8 +106,6 @@ def _evaluate(context: SensorEvaluationContext, settings: Settings) -> SensorRes
 
 
 def _add_requests(tick: Tick, settings: Settings, lake: Lake, dataset: Dataset, changes: Sequence[Change]) -> None:
-    from dagster import RunsFilter
-
     assert dataset.partition_set is not None
     by_day = {change.day: change for change in changes}
     for group in contiguous(by_day, dataset.partition_set):
@@ -117,13 +113,13 @@ def _add_requests(tick: Tick, settings: Settings, lake: Lake, dataset: Dataset, 
         work = Work(dataset, tuple(group), chain_of(dataset)[1:])
         request = work_request(work, settings, "changes", 1, _digest(group_changes))
         # A request made before, whose run left no trace in the log, must not be recorded twice.
-        if tick.context.instance.get_runs_count(RunsFilter(tags={"dagster/run_key": str(request.run_key)})):
+        if tick.context.instance.get_runs_count(dg.RunsFilter(tags={"dagster/run_key": str(request.run_key)})):
             continue
         tick.requests.append(request)
         tick.observations += [_observation(lake, dataset, change) for change in group_changes if change.from_sha256]
 
 
-def _change(instance: DagsterInstance, dataset: Dataset, day: date, typed_at: int | None) -> Change | None:
+def _change(instance: dg.DagsterInstance, dataset: Dataset, day: date, typed_at: int | None) -> Change | None:
     newest = _raw_version(instance, dataset, day, None)
     assert newest is not None
     before = _raw_version(instance, dataset, day, typed_at) if typed_at is not None else None
@@ -133,13 +129,11 @@ def _change(instance: DagsterInstance, dataset: Dataset, day: date, typed_at: in
 
 
 def _raw_version(
-    instance: DagsterInstance, dataset: Dataset, day: date, before_event: int | None
+    instance: dg.DagsterInstance, dataset: Dataset, day: date, before_event: int | None
 ) -> tuple[str, str] | None:
     """SHA-256 of the day's raw file as recorded by its newest materialization before an event, and its run."""
-    from dagster import AssetKey, AssetRecordsFilter
-
-    wanted = AssetRecordsFilter(
-        asset_key=AssetKey(["raw", dataset.name]),
+    wanted = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(["raw", dataset.name]),
         asset_partitions=[partition_key(day)],
         before_storage_id=before_event,
     )
@@ -151,9 +145,7 @@ def _raw_version(
     return (str(sha256.value) if sha256 is not None else "", records[0].run_id)
 
 
-def _observation(lake: Lake, dataset: Dataset, change: Change) -> AssetObservation:
-    import dagster as dg
-
+def _observation(lake: Lake, dataset: Dataset, change: Change) -> dg.AssetObservation:
     superseded = superseded_key(dataset, change.day, change.from_sha256 or "")
     return dg.AssetObservation(
         asset_key=["raw", dataset.name],

@@ -1,7 +1,7 @@
 """The gaps sensor: missing or failed days become ranged runs, with growing pauses, until it gives up with an alert.
 
-It looks at the days from the first that was ever tried to the newest that was. Newer ones are the schedules', days whose
-raw file is newer than what was made of it are the changes sensor's.
+It looks at the days from the first that was ever tried to the newest that was. Newer ones are the schedules'; days
+whose raw file is newer than what was made of it are the changes sensor's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+
+import dagster as dg
 
 from stock_weather_pipeline.automation.history import (
     MAX_ATTEMPTS,
@@ -21,7 +22,7 @@ from stock_weather_pipeline.automation.history import (
     finished_runs,
     known_days,
 )
-from stock_weather_pipeline.automation.jobs import JOB_ASSETS, job, work_request
+from stock_weather_pipeline.automation.jobs import job, work_request
 from stock_weather_pipeline.automation.sensors.ticks import Tick, utc_now
 from stock_weather_pipeline.automation.work import Work, chain_of, missing_work
 from stock_weather_pipeline.datasets import PARTITIONED, Dataset
@@ -30,9 +31,6 @@ from stock_weather_pipeline.lake.opening import open_lake
 from stock_weather_pipeline.partitions import contiguous, last_closed_day
 from stock_weather_pipeline.settings import Settings
 from stock_weather_pipeline.sources.vendors import Vendors
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance, RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult
 
 MOST_DAYS_PER_RUN = 400
 MOST_RUNS_PER_TICK = 3
@@ -48,9 +46,8 @@ class Gaps:
     given_up: dict[date, Attempts] = field(default_factory=dict)
 
 
-def gaps_sensor(settings: Settings) -> SensorDefinition:
+def gaps_sensor(settings: Settings) -> dg.SensorDefinition:
     """Its cursor holds the days it gave up, by dataset, so that one alert is opened for each."""
-    import dagster as dg
 
     @dg.sensor(
         name="gaps",
@@ -60,13 +57,13 @@ def gaps_sensor(settings: Settings) -> SensorDefinition:
         description="Starts missing or failed days again, contiguous days as one run, at most "
         f"{MAX_ATTEMPTS} attempts with growing pauses.",
     )
-    def tick(context: SensorEvaluationContext) -> SensorResult:
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return _evaluate(context, settings)
 
     return tick
 
 
-def find_gaps(instance: DagsterInstance, lake: Lake, settings: Settings, dataset: Dataset, now: datetime) -> Gaps:
+def find_gaps(instance: dg.DagsterInstance, lake: Lake, settings: Settings, dataset: Dataset, now: datetime) -> Gaps:
     """What is missing of a dataset, and which of it is to be tried now."""
     assert dataset.partition_set is not None
     there, unfinished = known_days(instance, ("raw", dataset.name))
@@ -88,7 +85,7 @@ def find_gaps(instance: DagsterInstance, lake: Lake, settings: Settings, dataset
     return gaps
 
 
-def _evaluate(context: SensorEvaluationContext, settings: Settings) -> SensorResult:
+def _evaluate(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
     tick, now, lake = Tick(context), utc_now(), open_lake(settings)
     told: dict[str, list[str]] = json.loads(context.cursor) if context.cursor else {}
     for dataset in PARTITIONED:
@@ -105,12 +102,12 @@ def _evaluate(context: SensorEvaluationContext, settings: Settings) -> SensorRes
     return tick.result(json.dumps(told), ["No day is due."])
 
 
-def _request(item: Work, tried: Attempts, settings: Settings) -> RunRequest:
+def _request(item: Work, tried: Attempts, settings: Settings) -> dg.RunRequest:
     # The failed run makes the key new: Dagster never starts a run key twice.
     return work_request(item, settings, "gaps", tried.failed + 1, tried.run_id or "first")
 
 
-def _without_changes(instance: DagsterInstance, item: Work) -> Work:
+def _without_changes(instance: dg.DagsterInstance, item: Work) -> Work:
     """Without the days that never got past raw: the changes sensor carries those on."""
     if item.chain[0][0] not in ("catalog", "parquet"):
         return item
@@ -137,7 +134,7 @@ def _sort_in(gaps: Gaps, item: Work, past: Sequence[PastRun], now: datetime) -> 
 
 
 def _give_up(
-    context: SensorEvaluationContext, settings: Settings, lake: Lake, dataset: Dataset, days: dict[date, Attempts]
+    context: dg.SensorEvaluationContext, settings: Settings, lake: Lake, dataset: Dataset, days: dict[date, Attempts]
 ) -> None:
     """One alert for each gapless range of days given up since the last tick."""
     from stock_weather_pipeline.automation.alerts import Alert, open_alert

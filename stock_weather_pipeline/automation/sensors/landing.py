@@ -10,7 +10,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+
+import dagster as dg
 
 from stock_weather_pipeline.automation.history import failures_in_a_row, finished_runs, runs_in_progress
 from stock_weather_pipeline.automation.jobs import ATTEMPT_TAG, DATASET_TAG, STARTED_BY_TAG, job, landing_job
@@ -22,9 +23,6 @@ from stock_weather_pipeline.layers.landing import ARRIVALS, Arrival, arrivals, r
 from stock_weather_pipeline.partitions import today
 from stock_weather_pipeline.settings import Settings
 
-if TYPE_CHECKING:
-    from dagster import RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult
-
 SETTLED_AFTER = timedelta(minutes=5)
 MOST_OBJECTS_PER_RUN = 500
 MOST_BYTES_PER_RUN = 64 * 1024 * 1024
@@ -35,9 +33,8 @@ _INTERVAL_S = 30
 _Seen = dict[str, tuple[str, str]]
 
 
-def landing_sensor(settings: Settings) -> SensorDefinition:
+def landing_sensor(settings: Settings) -> dg.SensorDefinition:
     """Its cursor holds when each waiting object was first seen; without it they count as new."""
-    import dagster as dg
 
     @dg.sensor(
         name="landing",
@@ -46,13 +43,13 @@ def landing_sensor(settings: Settings) -> SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Objects below {ARRIVALS} that arrived without Dagster are taken into raw.",
     )
-    def tick(context: SensorEvaluationContext) -> SensorResult:
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         return _evaluate(context, settings)
 
     return tick
 
 
-def _evaluate(context: SensorEvaluationContext, settings: Settings) -> SensorResult:
+def _evaluate(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
     tick, now, lake = Tick(context), utc_now(), open_lake(settings)
     seen: _Seen = {key: (version, at) for key, (version, at) in json.loads(context.cursor or "{}").items()}
     still_there: _Seen = {}
@@ -108,9 +105,7 @@ def _add_request(tick: Tick, dataset: Dataset, objects: Sequence[Arrival], now: 
     tick.requests.append(_request(dataset, objects, failures.failed + 1, now))
 
 
-def _request(dataset: Dataset, objects: Sequence[Arrival], attempt: int, now: datetime) -> RunRequest:
-    import dagster as dg
-
+def _request(dataset: Dataset, objects: Sequence[Arrival], attempt: int, now: datetime) -> dg.RunRequest:
     listed = [{"key": item.key, "version": item.version, "settled": item.settled} for item in objects]
     digest = hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()[:16]
     return dg.RunRequest(
@@ -123,7 +118,7 @@ def _request(dataset: Dataset, objects: Sequence[Arrival], attempt: int, now: da
 
 
 def _set_strays_aside(
-    context: SensorEvaluationContext, lake: Lake, seen: _Seen, still_there: _Seen, now: datetime
+    context: dg.SensorEvaluationContext, lake: Lake, seen: _Seen, still_there: _Seen, now: datetime
 ) -> None:
     """No dataset's run would ever look at an object outside their prefixes."""
     listed = strays(lake, PARTITIONED)[:MOST_STRAYS_PER_TICK]

@@ -6,7 +6,8 @@ What became of it is the changes sensor's business: only days whose bytes change
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+
+import dagster as dg
 
 from stock_weather_pipeline.automation.history import busy_days, known_days
 from stock_weather_pipeline.automation.jobs import job, raw_job, work_request
@@ -16,18 +17,14 @@ from stock_weather_pipeline.datasets import PARTITIONED, STOCK_PRICES, WEATHER, 
 from stock_weather_pipeline.partitions import NEW_YORK, ONE_DAY, contiguous, last_closed_day, today
 from stock_weather_pipeline.settings import Settings
 
-if TYPE_CHECKING:
-    from dagster import DagsterInstance, RunRequest, SensorDefinition, SensorEvaluationContext, SensorResult
-
 NOT_BEFORE_HOUR = 6
 """New York. By then the night's runs are over, and vendors have filled in what they publish overnight."""
 REVISION_TAG = "stock_weather/revision_of"
 _INTERVAL_S = 600
 
 
-def revisions_sensor(settings: Settings) -> SensorDefinition:
+def revisions_sensor(settings: Settings) -> dg.SensorDefinition:
     """Whether the window was already fetched today stands in the runs' tags."""
-    import dagster as dg
 
     @dg.sensor(
         name="revisions",
@@ -37,7 +34,7 @@ def revisions_sensor(settings: Settings) -> SensorDefinition:
         description=f"Once a day the last {settings.revision_days_weather} days of weather and "
         f"{settings.revision_sessions_stocks} sessions of stock prices are fetched again.",
     )
-    def tick(context: SensorEvaluationContext) -> SensorResult:
+    def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick, now = Tick(context), utc_now()
         if now.astimezone(NEW_YORK).hour < NOT_BEFORE_HOUR:
             return tick.result(nothing=[f"The window is fetched again from {NOT_BEFORE_HOUR}:00 New York on."])
@@ -62,11 +59,9 @@ def window(settings: Settings, dataset: Dataset, now: datetime) -> list[date]:
     return days[-wanted:]
 
 
-def _requests(instance: DagsterInstance, settings: Settings, dataset: Dataset, now: datetime) -> list[RunRequest]:
-    from dagster import RunsFilter
-
+def _requests(instance: dg.DagsterInstance, settings: Settings, dataset: Dataset, now: datetime) -> list[dg.RunRequest]:
     of_today = {REVISION_TAG: f"{dataset.name}/{today(now)}"}
-    if instance.get_runs_count(RunsFilter(tags=of_today)):
+    if instance.get_runs_count(dg.RunsFilter(tags=of_today)):
         return []
     there, unfinished = known_days(instance, ("raw", dataset.name))
     days = [day for day in window(settings, dataset, now) if day in there and day not in unfinished]
@@ -79,5 +74,5 @@ def _requests(instance: DagsterInstance, settings: Settings, dataset: Dataset, n
     ]
 
 
-def _tagged(request: RunRequest, tags: dict[str, str]) -> RunRequest:
+def _tagged(request: dg.RunRequest, tags: dict[str, str]) -> dg.RunRequest:
     return request.with_replaced_attrs(tags={**request.tags, **tags})

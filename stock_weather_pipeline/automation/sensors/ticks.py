@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+
+import dagster as dg
 
 from stock_weather_pipeline.errors import PipelineError
-
-if TYPE_CHECKING:
-    from dagster import AssetObservation, RunRequest, SensorEvaluationContext, SensorResult
 
 
 class TickError(PipelineError):
@@ -22,9 +20,9 @@ class TickError(PipelineError):
 class Tick:
     """Gathers what a tick asks for. `notes` say why nothing is asked for."""
 
-    context: SensorEvaluationContext
-    requests: list[RunRequest] = field(default_factory=list)
-    observations: list[AssetObservation] = field(default_factory=list)
+    context: dg.SensorEvaluationContext
+    requests: list[dg.RunRequest] = field(default_factory=list)
+    observations: list[dg.AssetObservation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -33,14 +31,12 @@ class Tick:
         """Whatever goes wrong inside is logged, and the next dataset is served."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other datasets must be served; it is told below
+        except Exception as error:
             self.errors.append(f"{name}: {error}")
             self.context.log.error(f"{name} could not be served: {error}", exc_info=True)
 
-    def result(self, cursor: str | None = None, nothing: Sequence[str] = ()) -> SensorResult:
+    def result(self, cursor: str | None = None, nothing: Sequence[str] = ()) -> dg.SensorResult:
         """Raises TickError when there is nothing but errors, so that the tick shows as failed."""
-        import dagster as dg
-
         if self.errors and not self.requests:
             raise TickError("; ".join(self.errors))
         reason = " ".join([*self.notes, *nothing])
