@@ -3,8 +3,6 @@
 Without partitions, in the group `maintenance`, and upstream of nothing: they change no answer of any query.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -18,6 +16,7 @@ from stock_weather_pipeline.assets.reporting import clear_failure
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
+from stock_weather_pipeline.layers.audit import AUDITS
 from stock_weather_pipeline.layers.maintenance import (
     KEPT_PUBLISHES,
     SAFETY_AGE,
@@ -61,7 +60,7 @@ class RunsConfig(dg.Config):
 
 def maintenance_assets() -> list[dg.AssetsDefinition]:
     """One asset for each prod table, then superseded raw files, then Dagster's runs."""
-    return [*(_table_asset(dataset) for dataset in DATASETS.values()), _superseded_asset(), _runs_asset()]
+    return [*(_table_asset(dataset) for dataset in (*DATASETS.values(), AUDITS)), _superseded_asset(), _runs_asset()]
 
 
 def _table_asset(dataset: Dataset) -> dg.AssetsDefinition:

@@ -1,7 +1,5 @@
 """Alerts on a real instance: failed runs and checks are told once, recoveries once more, and no sink loses a notice."""
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

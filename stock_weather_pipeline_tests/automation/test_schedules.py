@@ -86,11 +86,11 @@ def test_weather_of_the_day_on_which_clocks_change_is_requested_once_and_complet
     assert home.schedule("weather_daily", now + timedelta(minutes=1)) == []
 
 
-def test_a_repeated_tick_requests_nothing_while_the_run_is_queued_and_after_it_has_run(home: Platform) -> None:
+def test_a_repeated_tick_requests_nothing_while_the_run_is_started_and_after_it_has_run(home: Platform) -> None:
     _stocks_until(home, "2024-01-08")
     now = new_york("2024-01-10 00:30")
     (request,) = home.schedule("stock_prices_daily", now)
-    home.queued(request)
+    home.started(request)
     assert home.schedule("stock_prices_daily", now) == []
     assert "already started" in home.notes["stock_prices_daily"]
     assert home.run(request, now)
@@ -135,7 +135,7 @@ def test_the_run_of_a_tick_makes_every_layer_and_its_checks(home: Platform) -> N
 def test_splits_and_locations_are_fetched_daily_and_reach_prod(home: Platform) -> None:
     now = new_york("2024-01-16 00:15")
     (request,) = home.schedule("references_daily", now)
-    home.queued(request)
+    home.started(request)
     assert home.schedule("references_daily", now) == []
     assert home.run(request, now)
     assert [row["location"] for row in home.rows("SELECT location FROM locations")] == ["New York"]

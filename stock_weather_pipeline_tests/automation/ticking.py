@@ -90,7 +90,7 @@ class Platform:
         return self.instance.get_runs_count(dg.RunsFilter(tags={"dagster/run_key": run_key})) > 0
 
     def run(self, request: dg.RunRequest, moment: datetime) -> bool:
-        """Whether the requested run succeeded."""
+        """Whether the requested run succeeded; why it did not is printed."""
         with at(moment):
             result = self.repository.get_job(request.job_name or self._only_job(request)).execute_in_process(
                 run_config={
@@ -102,6 +102,9 @@ class Platform:
                 asset_selection=request.asset_selection,
                 raise_on_error=False,
             )
+        for event in result.all_events:
+            if event.is_step_failure:
+                print(event.step_key, event.step_failure_data.error_display_string)  # noqa: T201 - pytest shows it
         return result.success
 
     def _only_job(self, request: dg.RunRequest) -> str:
@@ -115,13 +118,13 @@ class Platform:
                     dg.AssetMaterialization(list(key), partition=partition_key(day), metadata={"sha256": "0"})
                 )
 
-    def queued(self, request: dg.RunRequest) -> None:
-        """Record the requested run as created and queued, as the daemon does."""
+    def started(self, request: dg.RunRequest) -> None:
+        """Record the requested run as started, without doing anything."""
         job = self.repository.get_job(str(request.job_name or self._only_job(request)))
         self.instance.create_run_for_job(
             job_def=job,
             tags={**request.tags, "dagster/run_key": str(request.run_key)},
-            status=dg.DagsterRunStatus.QUEUED,
+            status=dg.DagsterRunStatus.STARTED,
             asset_selection=frozenset(request.asset_selection) if request.asset_selection else None,
         )
 
@@ -145,13 +148,7 @@ def platform(folder: Path, sandbox: Sandbox, **settings: Any) -> Iterator[Platfo
         "locations": (NEW_YORK_PLACE,),
         **settings,
     }
-    (folder / "instance").mkdir()
-    log = {
-        "module": "stock_weather_pipeline.automation.event_log",
-        "class": "BatchedSqliteEventLogStorage",
-        "config": {"base_dir": str(folder / "instance" / "events")},
-    }
-    with dg.DagsterInstance.local_temp(str(folder / "instance"), overrides={"event_log_storage": log}) as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield Platform(Settings(_env_file=None, **overrides), sandbox, instance)  # type: ignore[call-arg]
 
 
