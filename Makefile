@@ -30,9 +30,9 @@ format: $(VENV)/dev ## Format the code and fix what the linter can fix
 
 lock: $(VENV)/dev ## Write the locks anew from setup.py
 	$(BIN)/uv pip compile setup.py requirements.in --universal --python-version 3.10 --generate-hashes \
-		--no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
+		--no-emit-index-url --no-strip-extras --custom-compile-command "make lock" -o requirements.txt
 	$(BIN)/uv pip compile setup.py requirements.in --extra dev --constraint requirements.txt --universal \
-		--python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--python-version 3.10 --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command "make lock" \
 		-o requirements-dev.txt
 
 clean: ## Remove the virtual environment and caches; data is kept

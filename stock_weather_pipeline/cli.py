@@ -80,7 +80,7 @@ def _bug(error: Exception) -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Settings are environment variables STOCK_WEATHER_* and POLYGON_API_KEY, or lines of a file .env.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
+@click.option("--debug", is_flag=True, envvar="STOCK_WEATHER_DEBUG", help="Show the traceback of an unexpected error.")
 @click.version_option(package_name="stock-weather-pipeline")
 def main(debug: bool) -> None:
     """Daily stock prices and weather, from the vendors to audited tables and indicator views.

@@ -1,4 +1,4 @@
-"""What a user or a vendor can do wrong: one clear sentence, the right exit code, nothing lost, nothing half-published."""
+"""What a user or a vendor can do wrong: one clear sentence, the right exit code, nothing lost or half-published."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, vendor: Sandbox) -> Home:
     return home
 
 
-# --- wrong words: refused before anything starts -------------------------------------------------------------------
+# --- wrong words: refused before anything starts ---
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_setting_that_cannot_work_is_named_with_its_value(home: Home) -> None:
     assert result.stderr.startswith("Error: STOCK_WEATHER_POLYGON_CALLS_PER_MINUTE='many' cannot be used: ")
 
 
-# --- the vendor says no ------------------------------------------------------------------------------------------------
+# --- the vendor says no ---
 
 
 def failing(home: Home, *words: str) -> str:
@@ -116,9 +116,9 @@ def test_a_vendor_that_refuses_is_quoted_with_what_to_do_and_nothing_is_publishe
     assert "failed raw/stock_prices: Not fetched: 2024-06-03, 2024-06-04, 2024-06-05." in output
     assert sentence in output
     assert "secret-key-of-mine" not in output
-    assert {name: rows for name, rows in kept.tables().items() if name in before and name != "stock_splits"} == {
-        name: rows for name, rows in before.items() if name != "stock_splits"
-    }
+    after = kept.tables()
+    for name in ("weather", "weather_daily", "locations"):
+        assert after[name] == before[name]
     assert kept.materialized("prod", "stock_prices") == set()
 
 
@@ -159,7 +159,7 @@ def test_an_unknown_ticker_is_named_and_the_known_one_is_published(home: Home) -
     ]
 
 
-# --- the disk ---------------------------------------------------------------------------------------------------------
+# --- the disk ---
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_the_records_of_dagster_being_damaged_is_told_with_their_place(home: Hom
     )
 
 
-# --- files changed by hand ----------------------------------------------------------------------------------------------
+# --- files changed by hand ---
 
 
 def test_raw_files_edited_by_hand_hold_back_their_days_only_and_fetching_them_again_heals(home: Home) -> None:
@@ -282,7 +282,7 @@ def test_a_corrupt_parquet_file_is_named_where_it_is_read_and_typing_again_heals
     assert home.tables() == before
 
 
-# --- a catalog from a newer version, and SQL ----------------------------------------------------------------------------
+# --- a catalog from a newer version, and SQL ---
 
 
 @pytest.mark.parametrize("words", [WEATHER, ("query", "SELECT 1 AS one"), ("status",), ("rollback", "weather")])

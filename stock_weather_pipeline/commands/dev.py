@@ -21,5 +21,11 @@ def dev(console: Console, settings: Settings, port: int) -> None:
     console.print(f"Dagster home: {home}", soft_wrap=True)
     console.print(f"UI: http://127.0.0.1:{port}", soft_wrap=True)
     os.environ["STOCK_WEATHER_HOME"] = str(settings.home)
-    command = ["-m", "dagster", "dev", "-w", str(shared_file("workspace.yaml")), "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, *command])
+    os.execv(sys.executable, [sys.executable, *_arguments(port)])
+
+
+def _arguments(port: int) -> list[str]:
+    # Dagster calls its own `dagster dev` superseded by a tool that is not installed here.
+    quiet = ["-W", "ignore"]
+    workspace = str(shared_file("workspace.yaml"))
+    return [*quiet, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]

@@ -5,6 +5,7 @@ No test belongs here.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,8 +149,26 @@ def platform(folder: Path, sandbox: Sandbox, **settings: Any) -> Iterator[Platfo
         "locations": (NEW_YORK_PLACE,),
         **settings,
     }
-    with dg.DagsterInstance.ephemeral() as instance:
+    # Making the tables of an instance takes seconds: it is done once for all tests of a process.
+    template = folder.parent / "instance_of_all_tests"
+    if not template.exists():
+        with _instance(template):
+            pass
+    shutil.copytree(template, folder / "instance")
+    with _instance(folder / "instance") as instance:
         yield Platform(Settings(_env_file=None, **overrides), sandbox, instance)  # type: ignore[call-arg]
+
+
+def _instance(folder: Path) -> dg.DagsterInstance:
+    folder.mkdir(exist_ok=True)
+    log = {
+        "module": "stock_weather_pipeline.automation.event_log",
+        "class": "BatchedSqliteEventLogStorage",
+        "config": {"base_dir": str(folder / "events")},
+    }
+    return dg.DagsterInstance.local_temp(
+        str(folder), overrides={"event_log_storage": log, "telemetry": {"enabled": False}}
+    )
 
 
 def at(moment: datetime) -> time_machine.travel:
