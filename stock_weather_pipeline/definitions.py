@@ -7,6 +7,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from stock_weather_pipeline.assets import all_assets
+from stock_weather_pipeline.assets.landing import landing_assets
+from stock_weather_pipeline.assets.maintenance import maintenance_assets
+from stock_weather_pipeline.automation.jobs import all_jobs
+from stock_weather_pipeline.automation.schedules import all_schedules
+from stock_weather_pipeline.automation.sensors import all_sensors
+from stock_weather_pipeline.automation.sensors.alerts import alert_sensors
 from stock_weather_pipeline.checks import all_checks
 from stock_weather_pipeline.lake.opening import open_lake
 from stock_weather_pipeline.settings import Settings, load_settings
@@ -32,8 +38,11 @@ def build_definitions(settings: Settings, vendors: Vendors | None = None) -> dg.
             yield opened
 
     return dg.Definitions(
-        assets=all_assets(settings.start_date),
+        assets=[*all_assets(settings.start_date), *landing_assets(settings), *maintenance_assets()],
         asset_checks=all_checks(settings),
+        jobs=all_jobs(settings),
+        schedules=all_schedules(settings),
+        sensors=[*all_sensors(settings), *alert_sensors(settings)],
         resources={"lake": lake, "vendors": vendors_resource},
         # Steps of a ranged run are short and share the vendor quota: one process, no start-up per step.
         executor=dg.in_process_executor,

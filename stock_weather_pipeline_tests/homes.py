@@ -85,19 +85,20 @@ class Home:
             )
         return result.success
 
-    def materialized(self, layer: str, dataset: str) -> set[str]:
-        """The days that Dagster shows as materialized."""
+    def materialized(self, layer: str, name: str) -> set[str]:
+        """The days of a dataset's layer, or of a view, that Dagster shows as materialized."""
         from dagster import AssetKey, AssetPartitionStatus
 
         from stock_weather_pipeline.datasets import DATASETS
         from stock_weather_pipeline.partitions import partitions_definition
+        from stock_weather_pipeline.views import VIEWS
 
         with self.opened() as (settings, _, instance):
-            partition_set = DATASETS[dataset].partition_set
+            partition_set = VIEWS[name].partition_set if name in VIEWS else DATASETS[name].partition_set
             assert partition_set is not None
             definition = partitions_definition(partition_set, settings.start_date)
             statuses = instance.get_status_by_partition(
-                AssetKey([layer, dataset]), definition.get_partition_keys(), definition
+                AssetKey([layer, name]), definition.get_partition_keys(), definition
             )
         assert statuses is not None
         return {key for key, status in statuses.items() if status is AssetPartitionStatus.MATERIALIZED}

@@ -219,7 +219,7 @@ def test_the_records_of_dagster_being_damaged_is_told_with_their_place(home: Hom
 def test_raw_files_edited_by_hand_hold_back_their_days_only_and_fetching_them_again_heals(home: Home) -> None:
     days = sessions(date(2024, 6, 3), date(2024, 6, 11))
     assert home.materialize(("raw", "weather"), first="2024-06-03", last="2024-06-11")
-    as_fetched = home.files("raw")
+    as_fetched = home.files("raw/weather")
 
     def edit(day: date, old: str, new: str) -> None:
         path = home.raw("weather", day)
@@ -259,7 +259,7 @@ def test_raw_files_edited_by_hand_hold_back_their_days_only_and_fetching_them_ag
     healed = home.invoke("run", "--only", "weather", "--start", "2024-06-03", "--end", "2024-06-11")
 
     assert healed.exit_code == 0, healed.output
-    assert home.files("raw") == as_fetched
+    assert home.files("raw/weather") == as_fetched
     assert home.materialized("prod", "weather") == good | bad
     # What was written by hand is kept beside.
     assert len(home.files("superseded")) == 5

@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-from stock_weather_pipeline.automation.work import Key, Work, all_work, asset_keys, missing_work
+from stock_weather_pipeline.automation.work import Key, Work, all_work, asset_keys, chain_of, missing_work
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.partitions import today
@@ -76,14 +76,17 @@ class Runner:
     ) -> None:
         """Run until every day is complete or was tried from where it stopped; `again` begins with all of them.
 
-        A failed step ends its run; the days that were good so far are carried on by the next round.
+        A failed step ends its run; the days that were good so far are carried on by the next round. A day that its
+        audit held back is not fetched anew here: the next command or sensor does that, once somebody could see it.
         """
+        chain = chain_of(dataset)
         attempted: set[tuple[date, Key]] = set()
         work = all_work(dataset, days) if again else self._missing(dataset, days, entities, attempted)
         while work:
             failures = len(outcome.failed)
             for item in work:
-                attempted.update((day, item.chain[0]) for day in item.days)
+                start = len(chain) - len(item.chain)
+                attempted.update((day, key) for day in item.days for key in chain[: start + 1])
                 self._run_work(outcome, item, force)
             went_wrong = len(outcome.failed) > failures
             work = self._missing(dataset, days, entities, attempted) if went_wrong else []

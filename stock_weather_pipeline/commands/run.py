@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,7 @@ class _Progress:
         plan = self._vendors.range_source(work.dataset, work.entities).plan(work.days)
         if plan.minutes > _LONG_MINUTES:
             self._console.print(
-                f"{work.dataset.name}: {plan.description}, about {plan.minutes:.0f} minutes at this quota. "
+                f"{work.dataset.name}: {plan.description}, about {ceil(plan.minutes)} minutes at this quota. "
                 "Ctrl-C stops; what came until then is kept.",
                 soft_wrap=True,
             )

@@ -69,7 +69,7 @@ class Ticker:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", sandbox=True, dagster_url="http://dagster.example:3000")
+    return load_settings({"home": tmp_path / "home", "sandbox": True, "dagster_url": "http://dagster.example:3000"})
 
 
 @pytest.fixture
@@ -115,10 +115,13 @@ def materialize(
 def test_a_day_that_fails_again_and_again_is_one_alert_and_one_recovery(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    chain = [f"{layer}/weather" for layer in ("raw", "catalog", "parquet", "prod")]
+    chain = [f"{layer}/stock_prices" for layer in ("raw", "catalog", "parquet", "prod")]
     with Sandbox() as sandbox:
         definitions = build_definitions(settings, Vendors(settings, sandbox.url, sandbox.url))
         sensor = Ticker(settings, "run_alerts", instance, definitions)
+        splits = [dg.AssetKey([layer, "stock_splits"]) for layer in ("raw", "prod")]
+        job = definitions.resolve_implicit_global_asset_job_def()
+        job.execute_in_process(instance=instance, asset_selection=splits, run_config=QUIET)
         sandbox.faults.add("/", "missing_days", days=[BAD])
 
         failed = materialize(definitions, instance, chain, DAYS)
@@ -135,11 +138,11 @@ def test_a_day_that_fails_again_and_again_is_one_alert_and_one_recovery(
 
     problem, recovery = told(settings)
     assert (problem["kind"], recovery["kind"]) == ("problem", "recovery")
-    assert problem["problem"] == recovery["problem"] == "run:weather:2024-03-05"
+    assert problem["problem"] == recovery["problem"] == "run:stock_prices:2024-03-05"
     assert problem["days"] == ["2024-03-05"]
-    assert problem["dataset"] == "weather"
+    assert problem["dataset"] == "stock_prices"
     assert problem["run_url"] == f"http://dagster.example:3000/runs/{failed.run_id}"
-    assert "raw/weather: " in problem["reason"]
+    assert "raw/stock_prices: " in problem["reason"]
     assert "2024-03-05" in problem["reason"]
     assert problem["run_url"] in problem["text"]
     assert recovery["reason"] == "The days are materialized."
@@ -149,9 +152,9 @@ def test_a_failure_that_healed_before_the_tick_is_not_told(settings: Settings, i
     with Sandbox() as sandbox:
         definitions = build_definitions(settings, Vendors(settings, sandbox.url, sandbox.url))
         sandbox.faults.add("/", "missing_days", days=[BAD])
-        assert not materialize(definitions, instance, ["raw/weather"], [BAD]).success
+        assert not materialize(definitions, instance, ["raw/stock_prices"], [BAD]).success
         sandbox.faults.clear()
-        assert materialize(definitions, instance, ["raw/weather"], [BAD]).success
+        assert materialize(definitions, instance, ["raw/stock_prices"], [BAD]).success
         assert Ticker(settings, "run_alerts", instance, definitions).tick() == "0 new problems, 0 recoveries."
     assert told(settings) == []
 
@@ -197,7 +200,7 @@ class Judged:
             backfill_policy=dg.BackfillPolicy.single_run(),
             check_specs=[dg.AssetCheckSpec(name, asset=key) for name in names],
         )
-        def prices() -> dg.MaterializeResult[Any]:
+        def prices() -> dg.MaterializeResult:  # type: ignore[type-arg]
             results = []
             for name in names:
                 severity, failed = self.results.get(name, (dg.AssetCheckSeverity.ERROR, ""))

@@ -73,6 +73,11 @@ class Platform:
         self.notes[name] = data.skip_message or ""
         return list(data.run_requests or [])
 
+    def refresh_references(self, moment: datetime) -> None:
+        """Splits and locations, which checks and views read."""
+        (request,) = self.schedule("references_daily", moment)
+        assert self.run(request, moment)
+
     def sensor(self, name: str, moment: datetime) -> list[dg.RunRequest]:
         """What the tick requests, its cursor kept, its events reported, and keys that had a run dropped, as the
         daemon does."""
@@ -187,5 +192,3 @@ def range_of(request: dg.RunRequest) -> tuple[str, str]:
 def layers_of(request: dg.RunRequest) -> set[str]:
     """The layers a request selects explicitly; none when it is the whole job."""
     return {key.path[0] for key in request.asset_selection or []}
-
-

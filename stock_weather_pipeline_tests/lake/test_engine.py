@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from datetime import date, datetime
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER
@@ -20,6 +22,8 @@ RAW = external_table(STOCK_PRICES, Layer.RAW)
 PARQUET = external_table(STOCK_PRICES, Layer.PARQUET)
 QUARANTINE = external_table(STOCK_PRICES, Layer.QUARANTINE)
 MONDAY, TUESDAY, WEDNESDAY = date(2024, 1, 8), date(2024, 1, 9), date(2024, 1, 10)
+# More than one batch for a day.
+_MANY_ROWS = 250_000
 
 
 @pytest.fixture
@@ -178,6 +182,25 @@ def test_unload_replaces_the_days_of_every_output_and_empties_days_without_rows(
         filled.rows("SELECT ticker, close FROM stock_weather_parquet.stock_prices")
         == [{"ticker": "AAPL", "close": 11.0}] * 2
     )
+
+
+def test_a_large_result_keeps_its_order_and_days_stay_whole_across_batches(filled: Lake) -> None:
+    numbers = f"(SELECT n FROM UNNEST(sequence(1, {_MANY_ROWS})) AS t (n))"
+    found = filled.engine.query(f"SELECT n FROM {numbers} ORDER BY n DESC")["n"]
+    assert found.to_pylist() == list(range(_MANY_ROWS, 0, -1))
+    rest = ", ".join(f"1e0 AS {name}" for name in ("open", "high", "low", "close", "volume", "vwap"))
+    sql = (
+        f"SELECT lpad(CAST(n AS VARCHAR), 6, '0') AS ticker, n, "
+        f"CASE WHEN n % 5 = 0 THEN DATE '{TUESDAY}' ELSE DATE '{MONDAY}' END AS partition_day FROM {numbers}"
+    )
+    select = f"ticker, partition_day AS trade_date, {rest}, n AS transactions"
+    filled.engine.unload(sql, [Output(PARQUET, select, "TRUE")], [MONDAY, TUESDAY])
+    for day, rows in ((MONDAY, _MANY_ROWS * 4 // 5), (TUESDAY, _MANY_ROWS // 5)):
+        table = pq.read_table(io.BytesIO(filled.objects.read(PARQUET.key(day))))
+        tickers = table["ticker"].to_pylist()
+        assert len(set(tickers)) == rows
+        assert tickers == sorted(tickers)
+        assert set(table["trade_date"].to_pylist()) == {day}
 
 
 def test_unload_leaves_other_days_alone(filled: Lake) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -43,6 +44,15 @@ def test_listing_is_by_prefix_and_sorted(lake: Lake) -> None:
     assert [item.key for item in lake.objects.list("")] == ["raw/a/1", "raw/a/10", "raw/b/2", "rawness/1"]
     assert [item.size_bytes for item in lake.objects.list("raw/b/")] == [7]
     assert lake.objects.list("nothing/") == []
+
+
+def test_an_address_is_readable_and_leads_to_the_file(lake: Lake) -> None:
+    key = "raw/x/year=2024/month=01/a.csv"
+    lake.objects.write(key, b"1")
+    address = lake.objects.uri(key)
+    assert address.endswith(f"/{key}")
+    with urlopen(address) as file:
+        assert file.read() == b"1"
 
 
 def test_replacing_changes_the_version_even_for_the_same_size_at_once(lake: Lake) -> None:

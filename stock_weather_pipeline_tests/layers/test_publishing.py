@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
@@ -15,9 +18,10 @@ from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.layers.audit import CHECKS, audit, verdicts
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import Publication, publish
+from stock_weather_pipeline.layers.raw import land
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lakes import bar, hours, land_prices, put_csv
+from stock_weather_pipeline_tests.lakes import bar, fetched, hours, land_prices, put_csv
 
 DAYS = sessions(date(2024, 1, 8), date(2024, 1, 12))
 DAY, NEXT = DAYS[0], DAYS[1]
@@ -39,8 +43,6 @@ def prod(lake: Lake, columns: str = "ticker, trade_date, close") -> list[tuple[A
 
 def rewrite(lake: Lake, day: date, *rows: dict[str, Any]) -> None:
     """Put Parquet rows there that the typing would never let through."""
-    import pyarrow as pa
-
     table = prices(*rows)
     lake.engine.write(PARQUET, table.append_column("partition_day", pa.array([day] * len(table), pa.date32())), [day])
 
@@ -78,6 +80,29 @@ def test_what_is_wrong_with_stored_rows_is_found_with_a_sample(
     if check != "rows_accounted":
         assert json.loads(finding.sample or "")[0]["ticker"] == "NVDA"
     assert all(finding.passed for (day, _), finding in found.items() if day == NEXT)
+
+
+def test_a_null_in_a_required_column_is_found(lake: Lake) -> None:
+    land_prices(lake, [DAY])
+    type_days(lake, STOCK_PRICES, [DAY])
+    # Written past the engine, which would refuse it.
+    schema = pa.schema([pa.field(column.name, column.type.arrow) for column in STOCK_PRICES.columns])
+    row = {"ticker": "NVDA", "trade_date": DAY, "open": 10.0, "high": 12.0, "low": 9.0, "volume": 1.0}
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([row], schema=schema), buffer)
+    lake.objects.write(PARQUET.key(DAY), buffer.getvalue())
+    (finding,) = (finding for finding in audit(lake, STOCK_PRICES, [DAY], {}) if not finding.passed)
+    assert (finding.check, finding.actual) == ("required_not_null", "1 rows")
+    assert json.loads(finding.sample or "")[0]["close"] is None
+
+
+def test_quarantined_rows_of_a_holiday_between_two_sessions_fail_neither(lake: Lake) -> None:
+    friday, holiday, tuesday = date(2024, 1, 12), date(2024, 1, 15), date(2024, 1, 16)
+    rows = [bar(day) for day in (friday, holiday, tuesday)]
+    land(lake, STOCK_PRICES, [friday, tuesday], [fetched(STOCK_PRICES, rows, friday, tuesday)], None)
+    result = through(lake, [friday, tuesday])
+    assert (result.rows, result.refused) == ({friday: 1, tuesday: 1}, {})
+    assert lake.objects.exists(external_table(STOCK_PRICES, Layer.QUARANTINE).key(holiday))
 
 
 def test_too_large_a_share_in_quarantine_fails_the_day(lake: Lake) -> None:

@@ -142,7 +142,7 @@ def test_rows_of_a_holiday_go_to_quarantine_and_leave_when_the_vendor_corrects_t
     saturday = date(2024, 1, 13)
     landing = put(lake, bar(FRIDAY), bar(saturday), bar(MONDAY, "A", close='1,"0'), bar(MONDAY, "B"), bar(TUESDAY))
     assert landing.set_aside == {saturday: 1, MONDAY: 2}
-    assert sorted(landing.days) == [FRIDAY, TUESDAY]
+    assert set(landing.days) == {FRIDAY, TUESDAY}
     sql = "SELECT ticker, close, reason, day FROM stock_weather_quarantine.stock_prices ORDER BY day, ticker"
     sentence = "the vendor sent a row for a day that is not a NYSE session: "
     assert lake.rows(sql) == [
@@ -198,7 +198,7 @@ def test_simulated_and_real_rows_never_mix(lake: Lake) -> None:
     assert stored(lake, "") == before
 
 
-TRICKY = ["a,b", 'say "hi"', "two\nlines", "\r", "a\r\nb", '"', '""', ",", "\x00", "a\x00b", "\t", "\ufeff", "é", "𝄞", "'"]
+TRICKY = ["a,b", 'say "hi"', "two\nlines", "\r", "a\r\nb", '"', '""', ",", "'", "\x00", "a\x00b", "\t", "\ufeff", "é"]
 
 
 @pytest.mark.parametrize("value", TRICKY, ids=repr)
@@ -221,8 +221,9 @@ def test_values_are_quoted_only_in_a_file_that_needs_it() -> None:
 
 def test_a_dataset_without_days_is_landed_whole(lake: Lake) -> None:
     names = ["location", "latitude", "longitude", "elevation_m", "time_zone", "headquarters_of"]
-    values = [["X", "1", "2", "3", "America/New_York", None], ["A", "1", "2", "3", "America/New_York", "NVDA AMD"]]
-    table = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in values], schema=LOCATIONS.raw_schema)
+    place = {"latitude": "1", "longitude": "2", "elevation_m": "3", "time_zone": "America/New_York"}
+    rows = [{"location": "X", **place}, {"location": "A", **place, "headquarters_of": "NVDA AMD"}]
+    table = pa.Table.from_pylist(rows, schema=LOCATIONS.raw_schema)
     landed = land_snapshot(lake, LOCATIONS, Snapshot(table, 0, None)).days[None]
     assert landed.key == "raw/locations/locations.csv"
     assert lake.objects.read(landed.key).decode().splitlines() == [
