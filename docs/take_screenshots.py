@@ -46,13 +46,18 @@ def served_ui(home: Path | None) -> Iterator[str]:
 
 def _wait_for(url: str) -> None:
     deadline = time.monotonic() + START_UP_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            with urlopen(f"{url}/server_info"):
-                return
-        except URLError:
-            time.sleep(1)
-    raise TimeoutError(f"{url} did not answer within {START_UP_SECONDS} s")
+    while not _answers(f"{url}/server_info"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{url} did not answer within {START_UP_SECONDS} s")
+        time.sleep(1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url):
+            return True
+    except URLError:
+        return False
 
 
 def asset_graph(page: Page, url: str) -> None:

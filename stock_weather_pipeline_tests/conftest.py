@@ -10,11 +10,6 @@ from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.homes import Home
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # assets/prod.py still asks the context for `run_id`; everything else Dagster warns of is an error.
-    config.addinivalue_line("filterwarnings", "ignore:AssetExecutionContext.run_id is deprecated")
-
-
 @pytest.fixture(scope="session")
 def vendor() -> Iterator[Sandbox]:
     """Both vendors, simulated. Switch no fault on here: use `faulty`."""

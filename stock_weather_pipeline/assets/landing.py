@@ -4,16 +4,17 @@ One per dataset, without partitions, because an object holds any days. The days 
 in `raw/<dataset>`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from stock_weather_pipeline.assets.reporting import clear_failure
+from stock_weather_pipeline.assets.raw import day_metadata
+from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure
 from stock_weather_pipeline.datasets import PARTITIONED, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.layers.landing import ARRIVALS, Arrival, Taking, arrivals, take
-from stock_weather_pipeline.layers.raw import LandedDay
+from stock_weather_pipeline.layers.landing import ARRIVALS, Arrival, Taking, arrivals, bring_in, move_away
 from stock_weather_pipeline.partitions import partition_key
 from stock_weather_pipeline.settings import Settings
 
@@ -48,6 +49,7 @@ def landing_asset(dataset: Dataset, settings: Settings) -> dg.AssetsDefinition:
         description=f"Objects below `{ARRIVALS}{dataset.name}/` that arrived without Dagster, taken into "
         f"raw/{dataset.name}.",
         group_name="landing",
+        owners=OWNERS,
         kinds={"json", "csv"},
         check_specs=[
             dg.AssetCheckSpec("everything_readable", asset=key, description="Nothing that arrived was set aside.")
@@ -55,38 +57,25 @@ def landing_asset(dataset: Dataset, settings: Settings) -> dg.AssetsDefinition:
     )
     def asset(
         context: dg.AssetExecutionContext, config: LandingConfig, lake: dg.ResourceParam[Lake]
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows the bare one only, where there are checks
+    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[Any]]:
         with clear_failure():
             objects = [Arrival(item.key, item.version, item.settled) for item in config.objects] or [
                 Arrival(item.key, item.version, False) for item in arrivals(lake, dataset)
             ]
-            taking = take(lake, dataset, objects, settings.start_date, settings.simulated)
+            taking = bring_in(lake, dataset, objects, settings.start_date, settings.simulated)
         for day, landed in taking.days.items():
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=["raw", dataset.name],
-                    partition=partition_key(day),
-                    metadata=_day_metadata(lake, landed),
-                    tags={"dagster/data_version": landed.sha256},
-                )
+            # Yielded, so that it is recorded now: once the objects are gone nothing else would tell of the change.
+            yield dg.AssetMaterialization(
+                asset_key=["raw", dataset.name],
+                partition=partition_key(day),
+                metadata={**day_metadata(lake, landed), "arrived_by": "landing zone"},
+                tags={"dagster/data_version": landed.sha256},
             )
-        return dg.MaterializeResult(metadata=_metadata(taking), check_results=[_check(key, taking)])
+        with clear_failure():
+            move_away(lake, taking)
+        yield dg.MaterializeResult(metadata=_metadata(taking), check_results=[_check(key, taking)])
 
     return asset
-
-
-def _day_metadata(lake: Lake, landed: LandedDay) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "dagster/partition_row_count": landed.rows,
-        "bytes": landed.size_bytes,
-        "sha256": landed.sha256,
-        "file": dg.MetadataValue.url(lake.objects.uri(landed.key)),
-        "changed": landed.changed,
-        "arrived_by": "landing zone",
-    }
-    if landed.replaced_sha256:
-        metadata["replaced_sha256"] = landed.replaced_sha256
-    return metadata
 
 
 def _metadata(taking: Taking) -> dict[str, Any]:

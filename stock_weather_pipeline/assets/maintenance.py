@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from pydantic import Field
 
-from stock_weather_pipeline.assets.reporting import clear_failure
+from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
@@ -67,7 +67,9 @@ def _table_asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=["maintenance", dataset.name],
         group_name=GROUP,
+        owners=OWNERS,
         kinds={"iceberg"},
+        pool=f"publish_{dataset.name}",
         description=(
             f"Compacts {PROD_DATABASE}.{dataset.name} to one sorted file a month, expires snapshots that no kept "
             "publish needs, and deletes files that no snapshot needs."
@@ -103,6 +105,7 @@ def _superseded_asset() -> dg.AssetsDefinition:
     @dg.asset(
         key=["maintenance", "superseded_raw_files"],
         group_name=GROUP,
+        owners=OWNERS,
         description="Deletes raw files that a changed fetch replaced long ago. The current files are never touched.",
     )
     def asset(config: SupersededConfig, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
@@ -123,6 +126,7 @@ def _runs_asset() -> dg.AssetsDefinition:
     @dg.asset(
         key=["maintenance", "runs"],
         group_name=GROUP,
+        owners=OWNERS,
         description=(
             "Deletes old runs with their events, except those that the status of a partition rests on; of these, only "
             "the captured output is deleted."

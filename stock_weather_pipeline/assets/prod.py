@@ -71,7 +71,7 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
             if partitions is None:
                 # Without partitions there is no range to work through: typing and audit are part of this step.
                 audit(lake, dataset, days, type_days(lake, dataset, days))
-            result = publish(lake, dataset, days, context.run_id, config.force)
+            result = publish(lake, dataset, days, context.run.run_id, config.force)
             versions = parquet_versions(lake, dataset, days)
             rows = lake.rows(f"SELECT * FROM {PROD_DATABASE}.{dataset.name} LIMIT 5") if result.rows else []
         published = {day: versions.get(day, "") for day in days if day in result.rows}

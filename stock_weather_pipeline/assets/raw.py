@@ -120,10 +120,11 @@ def _missing(dataset: Dataset, missing: Sequence[Day], landing: Landing, asked: 
 
 
 def _metadata(lake: Lake, landing: Landing) -> dict[Day, dict[str, Any]]:
-    return {day: _day_metadata(lake, landed) for day, landed in landing.days.items()}
+    return {day: day_metadata(lake, landed) for day, landed in landing.days.items()}
 
 
-def _day_metadata(lake: Lake, landed: LandedDay) -> dict[str, Any]:
+def day_metadata(lake: Lake, landed: LandedDay) -> dict[str, Any]:
+    """What a materialization of a raw day says, however the day arrived."""
     metadata = {
         "dagster/partition_row_count": landed.rows,
         "bytes": landed.size_bytes,

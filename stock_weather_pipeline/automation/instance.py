@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from stock_weather_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+
+PROCESS_TAG = "stock_weather/process"
+"""The tag of a run of the command line: the process that carries it out."""
 
 
 def shared_file(name: str) -> Path:
@@ -56,3 +61,29 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
             f"Dagster's records in {home} cannot be used ({getattr(error, 'orig', error)}): free disk space, or move "
             "that folder away; the tables are elsewhere, and `run --again` records them anew."
         ) from error
+
+
+def this_process() -> str:
+    """Names this process to other processes of the machine."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def fail_abandoned_runs(instance: DagsterInstance) -> None:
+    """Mark runs as failed whose process of this machine was killed; Dagster would show them as running for ever."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    host = socket.gethostname()
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])):
+        where, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
+        if where == host and not _is_alive(int(pid)):
+            instance.report_run_failed(run, f"Its process {pid} was killed. Run again: it goes on where it stopped.")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

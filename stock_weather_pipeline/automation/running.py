@@ -11,6 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
+from stock_weather_pipeline.automation.instance import PROCESS_TAG, this_process
 from stock_weather_pipeline.automation.work import Key, Work, all_work, asset_keys, chain_of, missing_work
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -122,7 +123,7 @@ class Runner:
             instance=self.instance,
             asset_selection=asset_keys(chain),
             run_id=run_id,
-            tags={"stock_weather/started_by": "command line", **tags},
+            tags={"stock_weather/started_by": "command line", PROCESS_TAG: this_process(), **tags},
             raise_on_error=False,
         )
         if listener.interrupted:
@@ -167,7 +168,7 @@ class _Listener:
             self._watcher.step_done(str(event.step_key).replace("__", "/"))
         if event.is_step_failure:
             self.interrupted = self.interrupted or _is_interrupt(event)
-            self.failures.append(_sentence(event))
+            self.failures.append(failure_sentence(event))
         elif event.event_type is DagsterEventType.RUN_FAILURE and not self.failures and event.job_failure_data.error:
             # Failed outside of any step: while resources were made, or interrupted between two steps.
             error = event.job_failure_data.error
@@ -183,7 +184,7 @@ def _is_interrupt(event: DagsterEvent) -> bool:
     return error is not None and error.cls_name in _INTERRUPTS
 
 
-def _sentence(event: DagsterEvent) -> str:
+def failure_sentence(event: DagsterEvent) -> str:
     data = event.step_failure_data
     step = str(event.step_key).replace("__", "/")
     if data.user_failure_data is not None and data.user_failure_data.description:

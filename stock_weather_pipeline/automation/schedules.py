@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from stock_weather_pipeline.assets.maintenance import GROUP as MAINTENANCE
 from stock_weather_pipeline.automation.history import known_days, runs_in_progress
 from stock_weather_pipeline.automation.jobs import (
     ATTEMPT_TAG,
@@ -26,16 +27,29 @@ from stock_weather_pipeline.partitions import NEW_YORK, ONE_DAY, PartitionSet, l
 from stock_weather_pipeline.settings import Settings
 
 # Both are hours that every day in New York has once; clocks change at two.
-CRONS = {STOCK_PRICES.name: "30 0 * * *", WEATHER.name: "45 0 * * *", REFERENCES_JOB: "15 0 * * *"}
+CRONS = {
+    STOCK_PRICES.name: "30 0 * * *",
+    WEATHER.name: "45 0 * * *",
+    REFERENCES_JOB: "15 0 * * *",
+    MAINTENANCE: "0 3 * * 0",
+}
 LONGEST_CATCH_UP = timedelta(days=31)
 """How far back one tick goes; what is older is left to the gaps sensor, which has more patience."""
 
 
 def all_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """The daily schedules, switched on from the start: `make dev` is a working installation, simulated or not."""
+    """The daily schedules and the weekly one, switched on: `make dev` is a working installation, simulated or not."""
     return [
         _references_schedule(),
         *(_dataset_schedule(dataset, settings) for dataset in (STOCK_PRICES, WEATHER)),
+        dg.ScheduleDefinition(
+            name="maintenance_weekly",
+            target=dg.AssetSelection.groups(MAINTENANCE),
+            cron_schedule=CRONS[MAINTENANCE],
+            execution_timezone=str(NEW_YORK),
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Upkeep of tables, superseded raw files and old runs; no query answers otherwise for it.",
+        ),
     ]
 
 

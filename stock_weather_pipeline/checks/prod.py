@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
-from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.datasets import DATASETS, Dataset
+from stock_weather_pipeline.lake.dialect import parse, table_references
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
 from stock_weather_pipeline.layers.prod import parquet_rows_sql, prod_rows_sql
@@ -82,6 +83,9 @@ def _stale(lake: Lake, dataset: Dataset) -> Iterator[Violation]:
 
 
 def _suspicious(lake: Lake, sql: str, days: Sequence[Day]) -> Iterator[Violation]:
+    for _, name in table_references(parse(sql)):
+        # On a fresh home a reference table may not have been published yet.
+        lake.tables.ensure(DATASETS[name])
     known = [day for day in days if day is not None]
     rows = lake.rows(
         f"SELECT * FROM ({sql}) WHERE partition_day BETWEEN DATE '{min(known)}' AND DATE '{max(known)}' "

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stock_weather_pipeline.settings import NEW_YORK
+from stock_weather_pipeline.views import VIEWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +117,9 @@ def weather_daily(tables: Tables) -> pd.DataFrame:
                 }
             )
         )
+    if not days:
+        nothing: pd.DataFrame = pd.DataFrame(columns=list(VIEWS["weather_daily"].columns))
+        return nothing
     every_day: pd.DataFrame = pd.concat(days, ignore_index=True)
     return every_day
 

@@ -38,7 +38,7 @@ def run(
 ) -> int:
     """Returns the exit code: 1 when a run failed or a check of severity ERROR did."""
     days = _days(settings, start, end, only)
-    from stock_weather_pipeline.automation.instance import open_instance
+    from stock_weather_pipeline.automation.instance import fail_abandoned_runs, open_instance
     from stock_weather_pipeline.automation.running import Outcome, Runner
     from stock_weather_pipeline.definitions import build_definitions
     from stock_weather_pipeline.lake.opening import is_simulated, open_lake
@@ -48,6 +48,7 @@ def run(
     banner(console, settings.simulated)
     lake = open_lake(settings)
     with open_instance(settings) as instance, open_vendors(settings) as vendors:
+        fail_abandoned_runs(instance)
         outcome = Outcome()
         with _Progress(console, vendors) as progress:
             definitions = build_definitions(settings, vendors=vendors.following(progress.called))

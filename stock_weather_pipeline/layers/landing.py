@@ -10,8 +10,8 @@ Whoever delivers (a Lambda through Firehose, a person) puts objects below `landi
 - CSV in UTF-8 whose header has the contract's columns.
 
 Of several records with one key the one with the newest `fetched_at` wins, in whatever order objects arrive; a record
-without it counts as fetched when it is taken. A taken object moves to `landing_taken/`, one that cannot be read to
-`landing_rejected/`, each named by its key and the hash of its content, and what was wrong stands beside it in
+without it counts as fetched when its object arrived. A taken object moves to `landing_taken/`, one that cannot be
+read to `landing_rejected/`, each named by its key and the hash of its content, and what was wrong stands beside it in
 `*.reason.json`. Objects that look half-written, or hold a day that is not over in New York, stay where they are.
 
 Values are neither typed nor judged here; that is for the layers below raw.
@@ -27,7 +27,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 from typing import Any
 
@@ -47,6 +47,12 @@ _REJECTED = "landing_rejected/"
 _ANNOTATIONS = ("dataset", "fetched_at")
 _GZIP_MAGIC = b"\x1f\x8b"
 _SHOWN_CHARACTERS = 500
+# No value of any contract is near this; Python's CSV reader ends at 128 KiB.
+_LONGEST_VALUE = 1000
+# What a gzip stream may unpack to; a run takes 64 MiB of objects.
+_MOST_BYTES = 1024**3
+# Each unreadable place costs a look through the whole text.
+_MOST_UNREADABLE_PLACES = 1000
 _LISTED_REJECTIONS = 1000
 
 Row = dict[str, str | None]
@@ -98,12 +104,14 @@ class Taking:
     taken: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
+    _to_move: list[_Opened] = field(default_factory=list, repr=False)
 
 
 @dataclass(frozen=True)
 class _Opened:
     key: str
     version: str
+    arrived_at: str
     data: bytes
     contents: Contents
 
@@ -126,10 +134,20 @@ def strays(lake: Lake, datasets: Iterable[Dataset]) -> list[StoredObject]:
 def take(
     lake: Lake, dataset: Dataset, objects: Sequence[Arrival], start: date, simulated: bool, now: datetime | None = None
 ) -> Taking:
-    """Take the records of `objects` into raw, then move the objects away. Repeatable after a kill at any point.
+    """`bring_in`, then `move_away`, for callers that record nothing in between."""
+    taking = bring_in(lake, dataset, objects, start, simulated, now)
+    move_away(lake, taking)
+    return taking
 
-    `start` is the first partition. `simulated` is the kind of data this lake holds. Raises LakeError when storage
-    fails; what was not moved yet is then taken again, with the same result.
+
+def bring_in(
+    lake: Lake, dataset: Dataset, objects: Sequence[Arrival], start: date, simulated: bool, now: datetime | None = None
+) -> Taking:
+    """Merge the records of `objects` into raw and leave the objects where they are, until `move_away`.
+
+    In between the caller records the days: a run killed before that finds the objects again. `start` is the first
+    partition. `simulated` is the kind of data this lake holds. Raises LakeError when storage fails; repeated, it has
+    the same result.
     """
     now = now or datetime.now(timezone.utc)
     taking = Taking()
@@ -138,18 +156,27 @@ def take(
         found = _open(lake, dataset, item, start, now, taking)
         if found is not None:
             opened.append(found)
+    # An object's name says nothing about when it came.
+    opened.sort(key=lambda source: (source.arrived_at, source.key))
     by_day: dict[date, list[Record]] = defaultdict(list)
     for source in opened:
         for record in source.contents.records:
-            by_day[record.day].append(record)
+            stamp = record.fetched_at or source.arrived_at
+            by_day[record.day].append(replace(record, fetched_at=stamp))
     for day, records in sorted(by_day.items()):
-        landed = _merge(lake, dataset, day, records, simulated, now)
+        landed = _merge(lake, dataset, day, records, simulated)
         taking.records += len(records)
         if landed is not None:
             taking.days[day] = landed
-    for source in opened:
-        _move(lake, source, taking)
+    taking._to_move = opened
     return taking
+
+
+def move_away(lake: Lake, taking: Taking) -> None:
+    """Move what was brought in out of the landing zone. Repeatable after a kill at any point."""
+    for source in taking._to_move:
+        _move(lake, source, taking)
+    taking._to_move = []
 
 
 def reject(lake: Lake, key: str, reason: str) -> None:
@@ -186,12 +213,14 @@ def _open(lake: Lake, dataset: Dataset, item: Arrival, start: date, now: datetim
     if not lake.objects.exists(item.key):
         return None  # moved by an earlier run
     data = lake.objects.read(item.key)
-    if _version(lake, item.key) != item.version:
+    stored = _stored(lake, item.key)
+    if stored is None or stored.version != item.version:
         taking.left[item.key] = "it is being written"
         return None
     identity = _identity(item.key, data)
-    if lake.objects.exists(_TAKEN + identity) or lake.objects.exists(_REJECTED + identity):
-        # A run was killed between copying and deleting: everything else had been done.
+    copies = [_stored(lake, place + identity) for place in (_TAKEN, _REJECTED)]
+    if any(copy is not None and copy.modified_at >= stored.modified_at for copy in copies):
+        # A run was killed between copying and deleting. An older copy is of an object that was put here before.
         lake.objects.delete([item.key])
         return None
     contents = read_contents(dataset, data, start, now)
@@ -202,7 +231,8 @@ def _open(lake: Lake, dataset: Dataset, item: Arrival, start: date, now: datetim
     if newest >= today(now):
         taking.left[item.key] = f"it holds records of {newest}, which is not over in New York"
         return None
-    return _Opened(item.key, item.version, data, contents)
+    arrived_at = _utc(stored.modified_at.isoformat()).isoformat(timespec="microseconds")
+    return _Opened(item.key, item.version, arrived_at, data, contents)
 
 
 def _move(lake: Lake, source: _Opened, taking: Taking) -> None:
@@ -215,7 +245,8 @@ def _move(lake: Lake, source: _Opened, taking: Taking) -> None:
     if not whole:
         taking.taken.append(source.key)
     # Another object may have come under the same key since; it is then taken by itself.
-    if _version(lake, source.key) == source.version:
+    stored = _stored(lake, source.key)
+    if stored is not None and stored.version == source.version:
         lake.objects.delete([source.key])
 
 
@@ -229,8 +260,8 @@ def _identity(key: str, data: bytes) -> str:
     return f"{key.removeprefix(ARRIVALS)}.{hashlib.sha256(data).hexdigest()[:16]}"
 
 
-def _version(lake: Lake, key: str) -> str | None:
-    return next((item.version for item in lake.objects.list(key) if item.key == key), None)
+def _stored(lake: Lake, key: str) -> StoredObject | None:
+    return next((item for item in lake.objects.list(key) if item.key == key), None)
 
 
 _Piece = tuple[Any, str | None]
@@ -241,9 +272,12 @@ def _pieces(dataset: Dataset, data: bytes) -> tuple[list[_Piece], bool]:
     """What is in an object, in order, and whether its end cannot be read."""
     if data.startswith(_GZIP_MAGIC):
         try:
-            data = gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+                data = stream.read(_MOST_BYTES + 1)
         except (EOFError, OSError, zlib.error) as error:
             return [("", f"the gzip stream cannot be read ({error})")], True
+    if len(data) > _MOST_BYTES:
+        return [("", f"it unpacks to more than {_MOST_BYTES >> 20} MiB")], False
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -276,12 +310,17 @@ def _csv_pieces(text: str) -> tuple[list[_Piece], bool]:
 def _json_pieces(text: str) -> tuple[list[_Piece], bool]:
     decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
     pieces: list[_Piece] = []
-    position, bad_from, problem = _skip_space(text, 0), -1, ""
+    position, bad_from, problem, unreadable_places = _skip_space(text, 0), -1, "", 0
     while position < len(text):
+        if unreadable_places > _MOST_UNREADABLE_PLACES:
+            problem = f"more than {_MOST_UNREADABLE_PLACES} places before cannot be read, so the rest was not looked at"
+            pieces.append((text[position:], problem))
+            break
         try:
             value, end = decoder.raw_decode(text, position)
             wrong = "" if isinstance(value, dict) else "it is no JSON object"
         except (json.JSONDecodeError, RecursionError) as error:
+            unreadable_places += 1
             value, end, wrong = None, _next_start(text, position), f"it is no JSON ({error})"
         if wrong:
             # Unreadable pieces side by side are told as one.
@@ -324,12 +363,13 @@ def _record(dataset: Dataset, value: Mapping[str, Any], start: date, now: dateti
         if row[name] is None:
             raise ValueError(f"{name} is missing")
     day, row[dataset.day_column] = _day(dataset, row[dataset.day_column] or "")
+    # First, so that no trading calendar of far centuries is made.
+    if day > today(now) + ONE_DAY:
+        raise ValueError(f"{day} is in the future")
     if not dataset.partition_set.contains(day):
         raise ValueError(f"{day:%A} {day} is not a NYSE session")
     if day < start:
         raise ValueError(f"{day} is before the first partition {start}: set STOCK_WEATHER_START_DATE={day} or earlier")
-    if day > today(now) + ONE_DAY:
-        raise ValueError(f"{day} is in the future")
     return Record(row, day, _fetched_at(value.get("fetched_at")))
 
 
@@ -340,6 +380,14 @@ def _text(name: str, value: Any) -> str | None:
         return str(value).lower()
     if not isinstance(value, str):
         raise ValueError(f"{name} is neither text nor a number")  # noqa: TRY004 - the record is wrong, not the caller
+    if len(value) > _LONGEST_VALUE:
+        raise ValueError(f"{name} is longer than {_LONGEST_VALUE} characters")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # JSON can spell half of a surrogate pair, which no file can hold.
+            raise ValueError(f"{name} holds characters that are no text") from None
     return value
 
 
@@ -372,19 +420,16 @@ def _fetched_at(value: Any) -> str | None:
         raise ValueError(f"fetched_at {str(value)[:40]!r} is not a time such as 2024-03-11T05:00:00Z") from None
 
 
-def _merge(
-    lake: Lake, dataset: Dataset, day: date, records: Sequence[Record], simulated: bool, now: datetime
-) -> LandedDay | None:
+def _merge(lake: Lake, dataset: Dataset, day: date, records: Sequence[Record], simulated: bool) -> LandedDay | None:
     """The day's raw file with the newest record of every key; None when it holds newer ones of all of them."""
     import pyarrow as pa
 
-    taken_at = now.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds")
     stamps_key = f"landing_stamps/{dataset.name}/{day_path(day)}{dataset.name}.json"
     stamps = _read_stamps(lake, stamps_key)
     newest: dict[RowKey, tuple[str, Row]] = {}
     for record in records:
-        key, stamp = _row_key(dataset, record.row), record.fetched_at or taken_at
-        # Records come by object key and position; of equally old ones the last one wins.
+        key, stamp = _row_key(dataset, record.row), record.fetched_at or ""
+        # Records come by arrival and position; of equally old ones the last one wins.
         if stamp >= stamps.get(_stamp_name(key), "") and (key not in newest or stamp >= newest[key][0]):
             newest[key] = (stamp, record.row)
     if not newest:
@@ -456,4 +501,4 @@ def _note_complete(lake: Lake, dataset: Dataset, day: date, rows: Sequence[Row])
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text[:_SHOWN_CHARACTERS]
+    return text[:_SHOWN_CHARACTERS].encode("utf-8", "replace").decode()

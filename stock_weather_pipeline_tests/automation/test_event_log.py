@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -397,7 +398,7 @@ def test_a_batch_whose_index_fails_leaves_nothing_in_the_run(
 
 
 def test_two_processes_that_write_batches_lose_nothing(tmp_path: Path) -> None:
-    writers = [in_a_child(lambda run=run: write_batches(tmp_path, run)) for run in ("one", "two")]
+    writers = [in_a_child(partial(write_batches, tmp_path, run)) for run in ("one", "two")]
     assert [exit_code(writer) for writer in writers] == [0, 0]
     log = BatchedSqliteEventLogStorage(str(tmp_path))
     expected = {f"{run}-{batch}-{n}" for run in ("one", "two") for batch in range(8) for n in range(50)}

@@ -31,7 +31,7 @@ from stock_weather_pipeline.automation.alerts import (
     open_alert,
     open_problems,
 )
-from stock_weather_pipeline.automation.running import _sentence as failure_sentence
+from stock_weather_pipeline.automation.running import failure_sentence
 from stock_weather_pipeline.automation.work import LAYERS
 from stock_weather_pipeline.datasets import DATASETS
 from stock_weather_pipeline.lake.interfaces import Lake

@@ -75,10 +75,15 @@ def find_changes(
         dg.AssetKey(["raw", dataset.name]), dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=judged_up_to or None
     )
     newer = {date.fromisoformat(key): storage_id for key, storage_id in raw.items()}
-    typed = log.get_latest_storage_id_by_partition(
-        dg.AssetKey(["parquet", dataset.name]), dg.DagsterEventType.ASSET_MATERIALIZATION
-    )
-    typed_at = {date.fromisoformat(key): storage_id for key, storage_id in typed.items()}
+    # A file replaced while its day was being typed has an event older than the typing's; the catalog's event is from
+    # before the file was read, so it is the one to compare with.
+    read_at = [
+        log.get_latest_storage_id_by_partition(
+            dg.AssetKey([layer, dataset.name]), dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        for layer in ("catalog", "parquet")
+    ]
+    typed_at = {date.fromisoformat(key): min(ids[key] for ids in read_at) for key in read_at[0].keys() & read_at[1]}
     newer = {day: storage_id for day, storage_id in newer.items() if storage_id > typed_at.get(day, 0)}
     busy = busy_days(instance, dataset, list(newer), now)
     # A later attempt that failed is the gaps sensor's to repeat.
