@@ -186,6 +186,8 @@ class Lake:
     catalog: Catalog
     tables: Tables
     engine: Engine
+    examined: dict[str, tuple[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    """What the catalog layer found in a raw file, by its key and version, so that one run reads it once."""
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """A small result as Python values."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.errors import QueryError
@@ -23,30 +24,51 @@ def register(lake: Lake, dataset: Dataset) -> None:
         lake.catalog.put_table(external_table(dataset, layer))
 
 
+@dataclass(frozen=True)
+class RawFile:
+    """What was found in a day's raw file: its rows, and what keeps it from being read as the contract says."""
+
+    rows: int = 0
+    problem: str | None = None
+
+
 def problems(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, str]:
     """What keeps a day's raw file from being read as the contract says: one sentence per day that has a problem."""
-    found: dict[Day, str] = {}
-    for day in days:
-        problem = _drift(lake, dataset, day)
-        if problem is not None:
-            found[day] = problem
-    found.update(_unreadable(lake, dataset, [day for day in days if day not in found]))
-    return found
+    return {day: file.problem for day, file in _examine(lake, dataset, days).items() if file.problem is not None}
 
 
 def rows_per_day(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, int]:
-    """Rows of the raw table by day, counted by the SQL engine. Raises QueryError when a file cannot be parsed."""
+    """Rows of the raw table by day, counted by the SQL engine; a day without readable rows is left out."""
+    return {day: file.rows for day, file in _examine(lake, dataset, days).items() if file.rows}
+
+
+def _examine(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, RawFile]:
+    """Every day's file; one that was already examined through this lake in its present version is not read again."""
     if not days:
         return {}
     table = external_table(dataset, Layer.RAW)
-    # Every column is read, since a reader that only counts lines would not notice a broken one.
-    width = " + ".join(f"length(coalesce({name}, ''))" for name in dataset.column_names)
-    rows = lake.rows(
-        f"SELECT partition_day, count(*) AS row_count, sum(width) AS width FROM (SELECT {partition_day_sql(dataset)} "
-        f"AS partition_day, {width} AS width FROM {table.qualified_name} WHERE {days_predicate(dataset, days)}) "
-        "GROUP BY partition_day"
+    keys = {day: table.key(day) for day in days}
+    prefix = keys[days[0]] if len(days) == 1 else table.prefix
+    versions = {item.key: item.version for item in lake.objects.list(prefix)}
+    unknown: list[Day] = []
+    found: dict[Day, RawFile] = {}
+    for day, key in keys.items():
+        held = lake.examined.get(key)
+        if held is not None and held[0] == versions.get(key):
+            found[day] = held[1]
+        else:
+            unknown.append(day)
+    fresh: dict[Day, RawFile] = {}
+    for day in unknown:
+        problem = _drift(lake, dataset, day)
+        if problem is not None:
+            fresh[day] = RawFile(problem=problem)
+    fresh.update(_read(lake, dataset, [day for day in unknown if day not in fresh]))
+    lake.examined.update(
+        {keys[day]: (versions[keys[day]], file) for day, file in fresh.items() if keys[day] in versions}
     )
-    return {row["partition_day"]: row["row_count"] for row in rows}
+    found.update(fresh)
+    return {day: found[day] for day in days}
 
 
 def _drift(lake: Lake, dataset: Dataset, day: Day) -> str | None:
@@ -79,21 +101,35 @@ def _drift(lake: Lake, dataset: Dataset, day: Day) -> str | None:
     return f"the header of {where} differs from the contract: {', '.join(differences)}; {again}"
 
 
-def _unreadable(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, str]:
-    """Days whose file the engine cannot parse, found by halving, so that one bad file costs few queries."""
+def _read(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, RawFile]:
+    """The rows the engine finds; a file that it cannot parse is found by halving, so that it costs few queries."""
     if not days:
         return {}
+    again = f"materialize raw/{dataset.name} for it again"
+    table = external_table(dataset, Layer.RAW)
     try:
-        counted = rows_per_day(lake, dataset, days)
+        counted = _counted(lake, dataset, days)
     except QueryError as error:
         if len(days) == 1:
-            where = lake.objects.uri(external_table(dataset, Layer.RAW).key(days[0]))
-            return {days[0]: f"{where} cannot be parsed as CSV ({error}): materialize raw/{dataset.name} for it again"}
+            where = lake.objects.uri(table.key(days[0]))
+            return {days[0]: RawFile(problem=f"{where} cannot be parsed as CSV ({error}): {again}")}
         middle = len(days) // 2
-        return {**_unreadable(lake, dataset, days[:middle]), **_unreadable(lake, dataset, days[middle:])}
-    return {
-        day: f"{lake.objects.uri(external_table(dataset, Layer.RAW).key(day))} has no rows: "
-        f"materialize raw/{dataset.name} for it again"
-        for day in days
-        if not counted.get(day) and not dataset.may_be_empty
-    }
+        return {**_read(lake, dataset, days[:middle]), **_read(lake, dataset, days[middle:])}
+    files: dict[Day, RawFile] = {}
+    for day in days:
+        rows = counted.get(day, 0)
+        empty = not rows and not dataset.may_be_empty
+        files[day] = RawFile(rows, f"{lake.objects.uri(table.key(day))} has no rows: {again}" if empty else None)
+    return files
+
+
+def _counted(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, int]:
+    table = external_table(dataset, Layer.RAW)
+    # Every column is read, since a reader that only counts lines would not notice a broken one.
+    width = " + ".join(f"length(coalesce({name}, ''))" for name in dataset.column_names)
+    rows = lake.rows(
+        f"SELECT partition_day, count(*) AS row_count, sum(width) AS width FROM (SELECT {partition_day_sql(dataset)} "
+        f"AS partition_day, {width} AS width FROM {table.qualified_name} WHERE {days_predicate(dataset, days)}) "
+        "GROUP BY partition_day"
+    )
+    return {row["partition_day"]: row["row_count"] for row in rows}
