@@ -20,10 +20,13 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, ViewportSize, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
 START_UP_SECONDS = 180
+WINDOW: ViewportSize = {"width": 2500, "height": 2350}
+# Without the list of groups and the tool bars.
+GRAPH: FloatRect = {"x": 400, "y": 120, "width": 1900, "height": 2210}
 
 
 @contextmanager
@@ -62,16 +65,11 @@ def _answers(url: str) -> bool:
 
 def asset_graph(page: Page, url: str) -> None:
     """The whole graph, every group opened, one box per asset."""
-    page.goto(f"{url}/asset-groups?expanded=raw%2Ccatalog%2Cparquet%2Cprod%2Cviews", wait_until="networkidle")
-    page.wait_for_timeout(4000)
-    for group in ("raw", "catalog", "parquet", "prod", "views"):
-        box = page.locator(f"text=/^{group}$/").last
-        if box.is_visible():
-            box.dblclick()
-            page.wait_for_timeout(1500)
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(3000)
-    page.screenshot(path=IMAGES / "asset-graph.png")
+    groups = ",".join(f"global@global:{group}" for group in ("raw", "catalog", "parquet", "prod", "views"))
+    page.goto(f"{url}/asset-groups/?expanded={groups}", wait_until="networkidle")
+    page.get_by_text("Hide navigation").click()
+    page.wait_for_timeout(8000)
+    page.screenshot(path=IMAGES / "asset-graph.png", clip=GRAPH)
 
 
 def main() -> None:
@@ -84,7 +82,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with served_ui(arguments.home) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1800, "height": 1000})
+        page = browser.new_page(viewport=WINDOW, device_scale_factor=0.75)
         asset_graph(page, url)
         browser.close()
 

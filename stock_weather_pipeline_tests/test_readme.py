@@ -9,6 +9,7 @@ import click
 import pytest
 
 from stock_weather_pipeline.cli import main
+from stock_weather_pipeline.commands.tables import document
 from stock_weather_pipeline.datasets import DATASETS
 from stock_weather_pipeline.settings import Settings
 from stock_weather_pipeline.views import VIEWS
@@ -46,6 +47,11 @@ def test_every_link_leads_to_a_file(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
         if not target.startswith("http"):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_documented_columns_are_the_contracts() -> None:
+    written = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    assert written == document(), "run `python -m stock_weather_pipeline.commands.tables`"
 
 
 def test_every_decision_is_listed() -> None:
