@@ -33,6 +33,9 @@ setup(
             "boto3>=1.44",  # S3, Glue, Athena
             "dagster-aws>=0.29.27",  # Dagster's own AWS resources
         ],
+        "postgres": [
+            "dagster-postgres==0.29.27",  # Dagster's storage of a shared deployment; released together with dagster
+        ],
         "docs": [
             "playwright>=1.60",  # the pictures of the README, with the system's Chromium
         ],
@@ -41,6 +44,7 @@ setup(
             "pytest-xdist>=3.8",  # the tests on all cores
             "pytest-timeout>=2.4",  # no test hangs
             "hypothesis>=6.168",  # property tests for ranges, clocks and parsers
+            "dagster-postgres==0.29.27",  # the tests of a shared deployment's storage
             "time-machine>=3",  # frozen clocks
             "mypy>=2.4",  # strict types
             "pandas-stubs>=2.3",  # types of pandas
