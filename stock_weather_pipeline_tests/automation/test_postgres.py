@@ -57,26 +57,18 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for(port)
+        _wait_for(programs, port)
         yield f"postgresql://dagster@127.0.0.1:{port}/postgres"
     finally:
         server.terminate()
         server.wait(timeout=30)
 
 
-def _wait_for(port: int) -> None:
-    import psycopg2
-
+def _wait_for(programs: Path, port: int) -> None:
     deadline = time.monotonic() + _START_UP_S
-    while True:
-        try:
-            psycopg2.connect(host="127.0.0.1", port=port, user="dagster", dbname="postgres").close()
-        except psycopg2.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+    while subprocess.run([programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode:
+        assert time.monotonic() < deadline, "PostgreSQL did not start"
+        time.sleep(0.2)
 
 
 @dg.asset(partitions_def=_DAYS)
