@@ -16,11 +16,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from playwright.sync_api import FloatRect, Page, ViewportSize, sync_playwright
+
+from stock_weather_pipeline.partitions import sessions, today
+from stock_weather_pipeline.sandbox import Sandbox
 
 IMAGES = Path(__file__).parent / "images"
 START_UP_SECONDS = 180
@@ -30,14 +35,15 @@ GRAPH: FloatRect = {"x": 400, "y": 120, "width": 1900, "height": 2210}
 
 
 @contextmanager
-def served_ui(home: Path | None) -> Iterator[str]:
+def served_ui(environment: dict[str, str]) -> Iterator[str]:
     """The URL of `stock-weather dev`, on a free port, until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, **({"STOCK_WEATHER_HOME": str(home)} if home else {})}
     command = [sys.executable, "-m", "stock_weather_pipeline.cli", "dev", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_for(url)
@@ -72,6 +78,44 @@ def asset_graph(page: Page, url: str) -> None:
     page.screenshot(path=IMAGES / "asset-graph.png", clip=GRAPH)
 
 
+def partial_success(page: Page, url: str) -> None:
+    """The partitions of a prod table after a backfill with one bad day."""
+    page.goto(f"{url}/assets/prod/stock_prices?view=partitions", wait_until="networkidle")
+    page.get_by_text("Hide navigation").click()
+    page.wait_for_timeout(5000)
+    page.screenshot(path=IMAGES / "partial-success.png", clip={"x": 0, "y": 0, "width": 1500, "height": 760})
+
+
+@contextmanager
+def home_with_a_bad_day() -> Iterator[dict[str, str]]:
+    """The environment of a home in which the vendor sent junk for one session of the last seven weeks."""
+    days = sessions(today() - timedelta(days=50), today() - timedelta(days=1))
+    with Sandbox() as vendor, TemporaryDirectory() as folder:
+        vendor.faults.add("/v2/aggs", "garbage_rows", days=[str(days[len(days) // 2])])
+        environment = {
+            "STOCK_WEATHER_HOME": folder,
+            "STOCK_WEATHER_START_DATE": str(days[0]),
+            "STOCK_WEATHER_POLYGON_URL": vendor.url,
+            "STOCK_WEATHER_OPEN_METEO_URL": vendor.url,
+            "STOCK_WEATHER_POLYGON_CALLS_PER_MINUTE": "6000",
+            "POLYGON_API_KEY": "sandbox",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "stock_weather_pipeline.cli",
+            "run",
+            "--only",
+            "stocks",
+            "--start",
+            str(days[0]),
+        ]
+        ended = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, check=False)
+        if ended.returncode != 1:
+            sys.exit(f"the run with a bad day should have failed, and ended with {ended.returncode}")
+        yield environment
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="STOCK_WEATHER_HOME to show; default: the one of the environment")
@@ -80,10 +124,15 @@ def main() -> None:
     if chromium is None:
         sys.exit("Chromium is not on the PATH.")
     IMAGES.mkdir(exist_ok=True)
-    with served_ui(arguments.home) as url, sync_playwright() as playwright:
+    filled = {"STOCK_WEATHER_HOME": str(arguments.home)} if arguments.home else {}
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=WINDOW, device_scale_factor=0.75)
-        asset_graph(page, url)
+        with served_ui(filled) as url:
+            asset_graph(page, url)
+        page.set_viewport_size({"width": 1500, "height": 1000})
+        with home_with_a_bad_day() as environment, served_ui(environment) as url:
+            partial_success(page, url)
         browser.close()
 
 

@@ -92,11 +92,12 @@ def _wrong_counts(dataset: Dataset, seen: dict[Day, dict[str, int]]) -> Iterator
 def _presence(expected: Sequence[str], seen: dict[Day, dict[str, int]]) -> Outcome:
     absent = {day: [name for name in expected if name not in counts] for day, counts in seen.items()}
     everywhere = [name for name in expected if seen and all(name in names for names in absent.values())]
+    # Absent on every day is a wrong name; absent on some days is a late listing or a halt.
+    advice = ": check the spelling, upper and lower case matter" if everywhere else ""
     violations = [
-        Violation(day, f"rows for {', '.join(expected)}", f"none for {', '.join(names)}")
+        Violation(day, f"rows for {', '.join(expected)}", f"none for {', '.join(names)}{advice}")
         for day, names in absent.items()
         if names
     ]
-    # Absent on every day is a wrong name; absent on some days is a late listing or a halt.
     severity = dg.AssetCheckSeverity.ERROR if everywhere else dg.AssetCheckSeverity.WARN
     return Outcome("entities_present", f"rows for {', '.join(expected) or 'anything'}", violations, severity)

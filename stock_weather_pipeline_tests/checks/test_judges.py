@@ -86,7 +86,7 @@ def test_a_ticker_absent_on_one_day_warns_and_on_every_day_fails(lake: Lake) -> 
     assert (late.severity, [violation.day for violation in late.violations]) == (AssetCheckSeverity.WARN, [TUESDAY])
     unknown = failed(raw.judge(lake, STOCK_PRICES, DAYS, ["NVDA", "NVDIA"]))["entities_present"]
     assert unknown.severity is AssetCheckSeverity.ERROR
-    assert unknown.violations[0].actual == "none for NVDIA"
+    assert unknown.violations[0].actual == "none for NVDIA: check the spelling, upper and lower case matter"
 
 
 def test_a_changed_header_fails_raw_and_catalog(published: Lake) -> None:
