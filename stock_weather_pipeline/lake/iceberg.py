@@ -80,10 +80,15 @@ class IcebergTables:
 
     @property
     def _catalog(self) -> Catalog:
+        from sqlalchemy.exc import IntegrityError
+
         if self._opened is None:
             opened = self._open_catalog()
             with _catalog_errors():
-                opened.create_namespace_if_not_exists(PROD_DATABASE)
+                try:
+                    opened.create_namespace_if_not_exists(PROD_DATABASE)
+                except IntegrityError:
+                    opened.create_namespace_if_not_exists(PROD_DATABASE)  # another process made it at this moment
             self._opened = opened
         return self._opened
 
