@@ -66,6 +66,8 @@ def test_a_second_run_changes_nothing_and_says_so(finished: Home, vendor: Sandbo
         index.close()
         return {"files": files, "snapshots": snapshots, "runs": runs, "events": events, "calls": len(vendor.calls)}
 
+    # In New York it may have become another day since the home was made, and splits are fetched daily.
+    assert finished.invoke(*WEEK).exit_code == 0
     before = state()
     result = finished.invoke(*WEEK)
     assert result.exit_code == 0, result.output

@@ -9,6 +9,7 @@ behaviour, saying so, when they have changed. Queries belong to Dagster's class;
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import inspect
@@ -146,6 +147,12 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteEventLogStorage:
         return cls(inst_data=inst_data, **config_value)
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """One process at a time: two that make the same shard at once would both write its schema version."""
+        with Path(self._base_dir, ".init.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            super()._initdb(engine, for_index_shard)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

@@ -495,7 +495,8 @@ def test_it_can_be_used_after_a_wipe_and_after_disposal(log: BatchedSqliteEventL
     assert log.get_all_run_ids() == []
     log.store_event_batch(_batch("run", 4))
     log.dispose()
-    assert [path.name for path in sorted((tmp_path / "runs").iterdir())] == ["index.db", "run.db"]
+    left = [".init.lock", "index.db", "run.db"]
+    assert [path.name for path in sorted((tmp_path / "runs").iterdir())] == left, "no write-ahead log is left open"
     assert len(log.get_logs_for_run("run")) == 4
 
 

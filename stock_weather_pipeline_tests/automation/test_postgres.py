@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dagster as dg
 import pytest
@@ -26,17 +27,20 @@ def _programs() -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     programs = _programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed on this machine")
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not pytest's own folder, which other users may not enter.
+    with TemporaryDirectory() as folder:
+        yield from _served(programs, Path(folder))
+
+
+def _served(programs: Path, folder: Path) -> Iterator[str]:
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.getuid() == 0 else None
     if user:
         shutil.chown(folder, user)
-        for parent in folder.parents[:2]:
-            parent.chmod(0o755)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
