@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test dev lint format lock clean
+.PHONY: help run test dev lint format lock clean aws-tools
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,8 @@ lock: $(VENV)/dev ## Write the locks anew from setup.py
 			--custom-compile-command "make lock" -o requirements-$$extra.txt || exit 1; \
 	done
 
+aws-tools: $(VENV)/infra ## Install what changing the AWS stack needs (CDK and its Node)
+
 clean: ## Remove the virtual environment and caches; data is kept
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
@@ -54,4 +56,8 @@ $(VENV)/runtime: requirements.txt setup.py | $(BIN)/python
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/infra: requirements-infra.txt $(VENV)/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-infra.txt
 	@touch $@
