@@ -59,9 +59,11 @@ setup(
             "moto[server]==5.2.5",  # AWS over HTTP; pinned, its gaps are filled by the tests' emulator
             "playwright>=1.60",  # drives the system's Chromium over the page and the UI
             "axe-playwright-python>=0.1.8",  # accessibility rules, in the browser
-            "grafana-foundation-sdk==0.0.21 ; python_version >= '3.11'",  # builds the Grafana dashboards; pinned, an epoch version outranks it
+            # builds the Grafana dashboards; pinned, an epoch version outranks it
+            "grafana-foundation-sdk==0.0.21 ; python_version >= '3.11'",
             "cfn-lint>=1.58",  # checks the committed CloudFormation template
-            "boto3-stubs[athena,cloudformation,cloudwatch,firehose,glue,lambda,s3,scheduler,secretsmanager,sns,sqs]>=1.40",  # types of boto3
+            # types of boto3
+            "boto3-stubs[athena,cloudformation,cloudwatch,firehose,glue,lambda,s3,scheduler,secretsmanager,sns,sqs]>=1.40",
             "ruff>=0.17",  # formatter and linter
             "uv>=0.13",  # writes the lock: `make lock`
         ],
