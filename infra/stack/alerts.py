@@ -17,8 +17,8 @@ from infra.stack.parameters import Parameters
 class Alerts(Construct):
     """The topic with its key and subscription, and the dead-letter queue."""
 
-    def __init__(self, scope: Construct, id: str, names: Names, parameters: Parameters) -> None:
-        super().__init__(scope, id)
+    def __init__(self, scope: Construct, construct_id: str, names: Names, parameters: Parameters) -> None:
+        super().__init__(scope, construct_id)
         # Alarms cannot publish to a topic under the AWS-managed key: its policy does not let CloudWatch use it.
         self.key = kms.Key(
             self,

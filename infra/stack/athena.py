@@ -14,8 +14,8 @@ from infra.stack.parameters import Parameters
 class Athena(Construct):
     """The workgroups."""
 
-    def __init__(self, scope: Construct, id: str, names: Names, parameters: Parameters) -> None:
-        super().__init__(scope, id)
+    def __init__(self, scope: Construct, construct_id: str, names: Names, parameters: Parameters) -> None:
+        super().__init__(scope, construct_id)
         for construct_id, name, description in (
             ("Pipeline", names.workgroup, "Queries of the pipeline and of its users."),
             ("Dashboards", names.dashboards_workgroup, "Queries of Grafana."),

@@ -27,8 +27,8 @@ _DESCRIPTIONS = {
 class Catalog(Construct):
     """Databases, crawler and rulesets."""
 
-    def __init__(self, scope: Construct, id: str, names: Names) -> None:
-        super().__init__(scope, id)
+    def __init__(self, scope: Construct, construct_id: str, names: Names) -> None:
+        super().__init__(scope, construct_id)
         for database in (*DATABASES, DRIFT_DATABASE):
             glue.CfnDatabase(
                 self,

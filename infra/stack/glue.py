@@ -1,4 +1,4 @@
-"""The three steps of the pipeline as Glue jobs, and the workflow that chains them, for people who run without Dagster."""
+"""The pipeline's three steps as Glue jobs, and the workflow that chains them, for those who run without Dagster."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ _DOES = {
 class GlueJobs(Construct):
     """Jobs, their roles, the workflow and its triggers."""
 
-    def __init__(self, scope: Construct, id: str, names: Names, parameters: Parameters, alerts: Alerts) -> None:
-        super().__init__(scope, id)
+    def __init__(
+        self, scope: Construct, construct_id: str, names: Names, parameters: Parameters, alerts: Alerts
+    ) -> None:
+        super().__init__(scope, construct_id)
         self._names, self._parameters, self._alerts = names, parameters, alerts
         log_group(self, "Log", names.glue_log_group, parameters)
         access = {

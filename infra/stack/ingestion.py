@@ -29,8 +29,10 @@ _BUFFER_MB = 64
 class Ingestion(Construct):
     """Secret, function, streams and schedules."""
 
-    def __init__(self, scope: Construct, id: str, names: Names, parameters: Parameters, alerts: Alerts) -> None:
-        super().__init__(scope, id)
+    def __init__(
+        self, scope: Construct, construct_id: str, names: Names, parameters: Parameters, alerts: Alerts
+    ) -> None:
+        super().__init__(scope, construct_id)
         self._names, self._parameters, self._alerts = names, parameters, alerts
         # No name of its own: one that was deleted keeps its name for days.
         self.secret = secretsmanager.Secret(
@@ -63,7 +65,7 @@ class Ingestion(Construct):
             log_stream = logs.CfnLogStream(
                 self,
                 f"{_camel(dataset)}DeliveryLog",
-                log_group_name=group.log_group_name,
+                log_group_name=group.ref,
                 log_stream_name=dataset,
             )
             stream = firehose.CfnDeliveryStream(
@@ -90,7 +92,7 @@ class Ingestion(Construct):
                             interval_in_seconds=_BUFFER_S, size_in_m_bs=_BUFFER_MB
                         ),
                         cloud_watch_logging_options=firehose.CfnDeliveryStream.CloudWatchLoggingOptionsProperty(
-                            enabled=True, log_group_name=group.log_group_name, log_stream_name=dataset
+                            enabled=True, log_group_name=group.ref, log_stream_name=dataset
                         ),
                     )
                 ),
@@ -139,7 +141,7 @@ class Ingestion(Construct):
                 s3_bucket=parameters.artifact_bucket, s3_key=parameters.ingest_package_key
             ),
             logging_config=lambda_.CfnFunction.LoggingConfigProperty(
-                log_group=group.log_group_name, log_format="JSON", application_log_level="INFO", system_log_level="INFO"
+                log_group=group.ref, log_format="JSON", application_log_level="INFO", system_log_level="INFO"
             ),
             environment=lambda_.CfnFunction.EnvironmentProperty(
                 variables={
@@ -240,9 +242,9 @@ class Ingestion(Construct):
             schedule.add_resource_dependency(group)
 
 
-def log_group(scope: Construct, id: str, name: str, parameters: Parameters) -> logs.CfnLogGroup:
+def log_group(scope: Construct, construct_id: str, name: str, parameters: Parameters) -> logs.CfnLogGroup:
     """A log group that forgets after the chosen days."""
-    group = logs.CfnLogGroup(scope, id, log_group_name=name, retention_in_days=parameters.log_retention_days)
+    group = logs.CfnLogGroup(scope, construct_id, log_group_name=name, retention_in_days=parameters.log_retention_days)
     group.apply_removal_policy(RemovalPolicy.DESTROY)
     return group
 

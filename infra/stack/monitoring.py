@@ -22,8 +22,10 @@ _BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
 class Monitoring(Construct):
     """Alarms and the dashboard."""
 
-    def __init__(self, scope: Construct, id: str, names: Names, parameters: Parameters, alerts: Alerts) -> None:
-        super().__init__(scope, id)
+    def __init__(
+        self, scope: Construct, construct_id: str, names: Names, parameters: Parameters, alerts: Alerts
+    ) -> None:
+        super().__init__(scope, construct_id)
         self._names, self._alerts = names, alerts
         function = {"FunctionName": names.ingest_function}
         group = {"ScheduleGroup": names.schedule_group}

@@ -48,7 +48,7 @@ class Parameters:
         )
         self.ingest_concurrency = self._number(
             "IngestConcurrency",
-            "Functions that may fetch at once; -1 reserves none, for accounts whose limit is too small to reserve from.",
+            "Functions that may fetch at once; -1 reserves none, for accounts with too small a limit to reserve from.",
             default=2,
             minimum=-1,
             maximum=100,

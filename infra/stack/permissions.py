@@ -52,7 +52,7 @@ def allow(
 
 def role(
     scope: Construct,
-    id: str,
+    construct_id: str,
     description: str,
     trusted: iam.IPrincipal,
     statements: Sequence[iam.PolicyStatement],
@@ -60,7 +60,7 @@ def role(
     """A role with exactly these statements. Raises ValueError for a wildcard that nobody gave a reason for."""
     made = iam.Role(
         scope,
-        id,
+        construct_id,
         description=description,
         assumed_by=trusted,
         inline_policies={"access": iam.PolicyDocument(statements=list(statements))},
@@ -75,7 +75,9 @@ def role(
                 continue
             reason = reason_for(resource, actions)
             if reason is None:
-                raise ValueError(f"{id} may {', '.join(actions)} on {resource}: give infra/wildcards.py the reason")
+                raise ValueError(
+                    f"{construct_id} may {', '.join(actions)} on {resource}: give infra/wildcards.py the reason"
+                )
             acknowledge(made, f"AwsSolutions-IAM5[Resource::{_as_reported(resource)}]", reason)
     return made
 

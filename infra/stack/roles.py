@@ -14,8 +14,8 @@ from infra.stack.names import DATABASES, DRIFT_DATABASE, JOBS, PROD_DATABASE, Na
 class Roles(Construct):
     """Dagster's role and Grafana's."""
 
-    def __init__(self, scope: Construct, id: str, names: Names, alerts: Alerts, ingestion: Ingestion) -> None:
-        super().__init__(scope, id)
+    def __init__(self, scope: Construct, construct_id: str, names: Names, alerts: Alerts, ingestion: Ingestion) -> None:
+        super().__init__(scope, construct_id)
         account = iam.AccountRootPrincipal()
         self.dagster = permissions.role(
             self,

@@ -20,10 +20,10 @@ from infra.stack.storage import Storage
 class StockWeatherStack(Stack):
     """Everything but Dagster itself."""
 
-    def __init__(self, scope: Construct, id: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(
             scope,
-            id,
+            construct_id,
             description="Daily stock prices and weather: raw zone, catalog, tables, ingestion, checks, alerts",
             synthesizer=DefaultStackSynthesizer(generate_bootstrap_version_rule=False),
             analytics_reporting=False,

@@ -1,4 +1,6 @@
-"""The three buckets: raw zone, tables, query results. Encrypted, versioned, private, TLS only, kept when the stack goes."""
+"""The three buckets: raw zone, tables, query results. Encrypted, versioned, private, TLS only, and kept when the stack
+is deleted.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ _MULTIPART_DAYS = 7
 class Storage(Construct):
     """The buckets with their life cycles."""
 
-    def __init__(self, scope: Construct, id: str, names: Names, parameters: Parameters) -> None:
-        super().__init__(scope, id)
+    def __init__(self, scope: Construct, construct_id: str, names: Names, parameters: Parameters) -> None:
+        super().__init__(scope, construct_id)
         noncurrent = parameters.noncurrent_retention_days
         self.raw = self._bucket(
             "Raw",
@@ -36,10 +38,10 @@ class Storage(Construct):
         self.parquet = self._bucket("Parquet", names.parquet_bucket, noncurrent, {})
         self.results = self._bucket("Results", names.results_bucket, 1, {"": parameters.results_retention_days})
 
-    def _bucket(self, id: str, name: str, noncurrent_days: float, expirations: dict[str, float]) -> s3.Bucket:
+    def _bucket(self, construct_id: str, name: str, noncurrent_days: float, expirations: dict[str, float]) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
-            id,
+            construct_id,
             bucket_name=name,
             encryption=s3.BucketEncryption.S3_MANAGED,
             versioned=True,
