@@ -110,6 +110,13 @@ def parse_locations(text: str) -> tuple[Location, ...]:
     return locations
 
 
+def location_text(location: Location) -> str:
+    """A location spelled out as `parse_locations` reads it."""
+    numbers = [str(value) for value in (location.latitude, location.longitude, location.elevation_m)]
+    tickers = [" ".join(location.headquarters_of)] if location.headquarters_of else []
+    return f"{location.name}={','.join([*numbers, location.time_zone, *tickers])}"
+
+
 class Settings(BaseSettings):
     """Everything that can be configured, with its default. Secrets are never printed by `repr` or in errors."""
 
@@ -211,7 +218,8 @@ class Settings(BaseSettings):
     @property
     def simulated(self) -> bool:
         """True when the built-in sandbox stands in for the vendors: asked for, or no key and no other server named."""
-        return self.sandbox or (self.polygon_api_key is None and self.polygon_url == POLYGON_URL)
+        has_key = self.polygon_api_key is not None or self.polygon_secret_arn is not None or self.ingestion == "lambda"
+        return self.sandbox or (not has_key and self.polygon_url == POLYGON_URL)
 
     @property
     def whole_market(self) -> bool:
@@ -237,6 +245,10 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         raise SettingsError(_sentence(error, overrides or {})) from None
     if settings.deployment == "aws":
         _check_aws(settings)
+    elif settings.ingestion == "lambda":
+        raise SettingsError(
+            "STOCK_WEATHER_INGESTION=lambda needs STOCK_WEATHER_DEPLOYMENT=aws, where the function hands over to."
+        )
     return settings
 
 
