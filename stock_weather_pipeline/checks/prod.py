@@ -9,7 +9,6 @@ import dagster as dg
 
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.datasets import DATASETS, Dataset
-from stock_weather_pipeline.lake.dialect import parse, table_references
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
 from stock_weather_pipeline.layers.prod import parquet_rows_sql, prod_rows_sql
@@ -83,6 +82,8 @@ def _stale(lake: Lake, dataset: Dataset) -> Iterator[Violation]:
 
 
 def _suspicious(lake: Lake, sql: str, days: Sequence[Day]) -> Iterator[Violation]:
+    from stock_weather_pipeline.lake.dialect import parse, table_references
+
     for _, name in table_references(parse(sql)):
         # On a fresh home a reference table may not have been published yet.
         lake.tables.ensure(DATASETS[name])
