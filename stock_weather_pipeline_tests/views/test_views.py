@@ -66,7 +66,10 @@ def test_the_dependencies_that_a_view_names_are_those_of_its_sql(name: str) -> N
     assert view.depends_on == tuple(table for _, table in table_references(parse(view.sql)))
 
 
-HEADER = "-- Of what.\n--\n-- Key: ticker, trade_date\n-- Reads: stock_prices\n--\n-- ticker: Who.\n-- trade_date: When,\n--   in New York.\n\n"
+HEADER = (
+    "-- Of what.\n--\n-- Key: ticker, trade_date\n-- Reads: stock_prices\n--\n"
+    "-- ticker: Who.\n-- trade_date: When,\n--   in New York.\n\n"
+)
 
 
 def test_a_files_opening_comment_is_read() -> None:
