@@ -12,7 +12,6 @@ from stock_weather_pipeline.checks.distributions import Distribution, bins, coun
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.datasets.contract import Suspicion
-from stock_weather_pipeline.lake.dialect import parse, table_references
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
 from stock_weather_pipeline.layers.prod import parquet_rows_sql, prod_rows_sql
@@ -97,6 +96,8 @@ def _currency(lake: Lake, dataset: Dataset, expected: date) -> Outcome:
 
 
 def _suspected(lake: Lake, suspicion: Suspicion, days: Sequence[Day]) -> Outcome:
+    from stock_weather_pipeline.lake.dialect import parse, table_references
+
     for _, name in table_references(parse(suspicion.sql)):
         # On a fresh home a reference table may not have been published yet.
         lake.tables.ensure(DATASETS[name])
