@@ -15,8 +15,9 @@ PACKAGE = Path(stock_weather_pipeline.__file__).parent
 NEVER_UP = {
     "settings.py": ("datasets", "sources", "lake", "layers", "assets", "checks", "automation", "commands"),
     "datasets": ("sources", "lake", "layers", "assets", "checks", "automation", "commands"),
-    "sources": ("lake", "layers", "assets", "checks", "automation", "commands"),
-    "lake": ("layers", "assets", "checks", "automation", "commands"),
+    "sources": ("lake", "layers", "assets", "checks", "automation", "commands", "cloud"),
+    "lake": ("layers", "assets", "checks", "automation", "commands", "cloud"),
+    "cloud": ("layers", "assets", "checks", "automation", "commands"),
     "layers": ("assets", "checks", "automation", "commands"),
     "assets": ("checks", "commands"),
     "checks": ("commands",),
@@ -54,6 +55,17 @@ def test_imports_never_go_up(part: str) -> None:
 @pytest.mark.parametrize("part", ["layers", "lake", "sources", "datasets", "views", "sandbox"])
 def test_what_the_layers_do_is_free_of_dagster(part: str) -> None:
     wrong = {str(path) for path in modules(part) if any(name.split(".")[0] == "dagster" for name in imported(path))}
+    assert not wrong
+
+
+def test_aws_is_called_in_two_places_only() -> None:
+    homes = (PACKAGE / "cloud", PACKAGE / "lake" / "aws")
+    wrong = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if not any(home in path.parents for home in homes)
+        and any(name.split(".")[0] in ("boto3", "botocore", "dagster_aws") for name in imported(path))
+    }
     assert not wrong
 
 

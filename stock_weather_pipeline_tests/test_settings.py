@@ -197,3 +197,15 @@ def test_records_of_runs_on_simulated_data_on_aws_do_not_mix_with_those_of_this_
 def test_a_setting_of_aws_that_cannot_work_is_named_with_the_valid_values(field: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^STOCK_WEATHER_{field.upper()}='.*' cannot be used: \w"):
         load_settings({field: value})
+
+
+def test_ingestion_through_the_function_needs_the_aws_deployment() -> None:
+    with pytest.raises(SettingsError, match="STOCK_WEATHER_INGESTION=lambda needs STOCK_WEATHER_DEPLOYMENT=aws"):
+        load_settings({"ingestion": "lambda"})
+
+
+def test_a_key_that_somebody_else_holds_is_a_key() -> None:
+    assert not load_settings({"polygon_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:k"}).simulated
+    buckets = {"raw_bucket": "raw", "parquet_bucket": "parquet", "results_bucket": "results"}
+    assert not load_settings({"deployment": "aws", "ingestion": "lambda", **buckets}).simulated
+    assert load_settings({"deployment": "aws", "ingestion": "lambda", "sandbox": True, **buckets}).simulated

@@ -109,20 +109,16 @@ class Delivery:
     def send(self, rows: Iterable[bytes]) -> tuple[int, int]:
         """Deliver lines: (records delivered, records in the dead-letter queue). Raises when that fails as well."""
         delivered = dead = 0
-        for batch in batches(self._small(records(rows))):
+        too_long: list[bytes] = []
+        for batch in batches(_fitting(records(rows), too_long)):
             left, reason = self._send_batch(batch)
             delivered += len(batch) - len(left)
             dead += len(left)
             if left:
                 self.dead_letters.send(self.dataset, reason, left)
-        return delivered, dead
-
-    def _small(self, packed: Iterable[bytes]) -> Iterator[bytes]:
-        for record in packed:
-            if len(record) > LARGEST_RECORD:
-                self.dead_letters.send(self.dataset, f"a row is longer than {LARGEST_RECORD:,} bytes", [record])
-            else:
-                yield record
+        if too_long:
+            self.dead_letters.send(self.dataset, f"a row is longer than {LARGEST_RECORD:,} bytes", too_long)
+        return delivered, dead + len(too_long)
 
     def _send_batch(self, batch: Sequence[bytes]) -> tuple[list[bytes], str]:
         """The records that Firehose did not take in TRIES tries, and why."""
@@ -149,3 +145,11 @@ class Delivery:
         failed = [(record, entry) for record, entry in entries if entry.get("ErrorCode")]
         reason = f"{failed[0][1]['ErrorCode']}: {failed[0][1].get('ErrorMessage', '')}" if failed else ""
         return [record for record, _ in failed], reason
+
+
+def _fitting(packed: Iterable[bytes], too_long: list[bytes]) -> Iterator[bytes]:
+    for record in packed:
+        if len(record) > LARGEST_RECORD:
+            too_long.append(record)
+        else:
+            yield record

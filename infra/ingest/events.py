@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.errors import UsageError
-from stock_weather_pipeline.partitions import ONE_DAY, PartitionSet, today
+from stock_weather_pipeline.partitions import ONE_DAY, today
 from stock_weather_pipeline.settings import EARLIEST_DAY, Location, parse_locations, parse_tickers
 from stock_weather_pipeline.sources.handover import PREFIX
 
@@ -30,12 +30,11 @@ _FIELDS = ("dataset", "day", "start", "end", "scheduled_at", "tickers", "locatio
 # What Dagster Pipes adds to an event is read by `dagster_pipes`.
 _PIPES = "DAGSTER_PIPES_"
 _HANDOVER = re.compile(re.escape(PREFIX) + r"[A-Za-z0-9-]{1,64}/[A-Za-z0-9-]{1,64}/")
-_SATURDAY = 5
 
 
 @dataclass(frozen=True)
 class Request:
-    """A checked event. `days` is empty for a dataset without partitions, or when no day of the range is a weekday.
+    """A checked event. `days` is empty for a dataset without partitions, and when the range holds no session.
 
     `tickers` and `locations` are None for the configured ones. `handover` is the prefix to hand pages over under.
     """
@@ -100,11 +99,7 @@ def _days(dataset: Dataset, event: Mapping[str, Any], now: datetime) -> tuple[da
         raise UsageError(f"The event's day {first} is before {EARLIEST_DAY}, where every history begins: use a later.")
     if last >= today(now):
         raise UsageError(f"The event's day {last} is not over yet in New York: the newest is {today(now) - ONE_DAY}.")
-    days = PartitionSet.DAYS.days(first, last)
-    if dataset.partition_set is PartitionSet.SESSIONS:
-        # The trading calendar is too large for the function's package; a holiday simply has no bars.
-        return tuple(day for day in days if day.weekday() < _SATURDAY)
-    return tuple(days)
+    return tuple(dataset.partition_set.days(first, last))
 
 
 def _day(name: str, value: Any) -> date:

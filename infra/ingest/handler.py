@@ -52,13 +52,19 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> Result:
 @contextmanager
 def _reported(event: Mapping[str, Any], session: AwsSession) -> Iterator[logging.Logger]:
     """Somewhere to tell how it goes: the run that invoked the function, or its log."""
-    from dagster_pipes import PipesMappingParamsLoader, PipesS3MessageWriter, open_dagster_pipes
+    from dagster_pipes import (
+        PipesContext,
+        PipesDefaultContextLoader,
+        PipesMappingParamsLoader,
+        PipesS3MessageWriter,
+    )
 
     loader = PipesMappingParamsLoader(event)
     if not loader.is_dagster_pipes_process():
         yield _log
         return
-    with open_dagster_pipes(params_loader=loader, message_writer=PipesS3MessageWriter(session.s3)) as pipes:
+    # `open_dagster_pipes` would give a warm process the closed context of its first invocation (dagster #22094).
+    with PipesContext(loader, PipesDefaultContextLoader(), PipesS3MessageWriter(session.s3)) as pipes:
         yield pipes.log
 
 

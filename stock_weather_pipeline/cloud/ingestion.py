@@ -72,7 +72,8 @@ class IngestFunction:
         """The function's answer, and whether it failed."""
         client = self._client()
         with dg.open_pipes_session(
-            context=context,
+            # Pipes asks the asset's own context for what is deprecated there.
+            context=context.op_execution_context,
             context_injector=PipesLambdaEventContextInjector(),
             message_reader=_MessagesBeside(prefix, self.bucket, self.session.s3),
         ) as pipes:
