@@ -62,3 +62,7 @@ class SqlNotAllowedError(QueryError):
 
 class ConflictError(LakeError):
     """Another writer holds or changed the table; nothing was published by this one."""
+
+
+class DeliveryError(PipelineError):
+    """Something that alerts go to did not take a notice, which is sent again. Its sentence holds no secret."""

@@ -81,6 +81,7 @@ def _metadata(
     for finding in findings:
         if finding.check == "rows_accounted":
             metadata[finding.day]["rows"] = finding.actual
+            metadata[finding.day]["rows_quarantined"] = finding.quarantined_rows
         if not finding.passed:
             metadata[finding.day][finding.check] = finding.sentence
     return metadata

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -75,6 +75,8 @@ class Finding:
     actual: str
     version: str
     sample: str | None = None
+    quarantined_rows: int | None = field(default=None, compare=False)
+    """Counted by `rows_accounted` when it judges; kept verdicts do not hold it."""
 
     @property
     def sentence(self) -> str:
@@ -226,6 +228,7 @@ def _judge(dataset: Dataset, day: Day, counts: Mapping[str, int], version: str) 
             f"{raw} raw rows" + ("" if dataset.may_be_empty else ", at least 1"),
             f"{accounted} = {parquet} parquet + {quarantined} quarantined + {duplicates} duplicates",
             version,
+            quarantined_rows=quarantined,
         ),
         Finding(day, "required_not_null", counts["nulls"] == 0, "0 rows", f"{counts['nulls']} rows", version),
         Finding(day, "unique_key", counts["repeated"] == 0, "0 rows", f"{counts['repeated']} rows", version),
