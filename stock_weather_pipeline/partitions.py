@@ -87,6 +87,11 @@ def last_closed_day(partition_set: PartitionSet, now: datetime | None = None) ->
     return day
 
 
+def partitions_behind(partition_set: PartitionSet, newest: date, now: datetime | None = None) -> int:
+    """How many days of the set that are over come after `newest`."""
+    return max(0, len(partition_set.days(newest, last_closed_day(partition_set, now))) - 1)
+
+
 def utc_window(first: date, last: date) -> tuple[datetime, datetime]:
     """The half-open window in naive UTC that the New York days `first`..`last` cover.
 

@@ -22,6 +22,7 @@ from stock_weather_pipeline.partitions import (
     is_session,
     last_closed_day,
     new_york_day,
+    partitions_behind,
     partitions_definition,
     requested_days,
     sessions,
@@ -197,3 +198,20 @@ def test_dagsters_windows_are_new_yorks_days_when_clocks_change() -> None:
         start, end = utc_window(date.fromisoformat(day), date.fromisoformat(day))
         assert window.start.astimezone(timezone.utc).replace(tzinfo=None) == start
         assert window.end.astimezone(timezone.utc).replace(tzinfo=None) == end
+
+
+@pytest.mark.parametrize(
+    ("partition_set", "newest", "behind"),
+    [
+        (PartitionSet.SESSIONS, date(2024, 6, 7), 0),
+        (PartitionSet.SESSIONS, date(2024, 6, 5), 2),
+        (PartitionSet.DAYS, date(2024, 6, 9), 0),
+        (PartitionSet.DAYS, date(2024, 6, 7), 2),
+        (PartitionSet.DAYS, date(2024, 6, 10), 0),
+    ],
+)
+def test_a_table_is_behind_by_the_partitions_that_are_over(
+    partition_set: PartitionSet, newest: date, behind: int
+) -> None:
+    monday = datetime(2024, 6, 10, 15, tzinfo=timezone.utc)
+    assert partitions_behind(partition_set, newest, monday) == behind

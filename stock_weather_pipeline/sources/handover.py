@@ -16,6 +16,8 @@ from stock_weather_pipeline.sources.base import Columns, Page, Snapshot, as_text
 
 PREFIX = "handover/"
 """Where handed-over objects are kept until they have landed."""
+SCHEDULED_SPLITS = f"{PREFIX}scheduled/splits/"
+"""Where a schedule has the splits handed over, for the Glue jobs: the landing zone takes datasets with days only."""
 
 
 def page_to_bytes(page: Page) -> bytes:

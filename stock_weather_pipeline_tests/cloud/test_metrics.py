@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,11 @@ import pytest
 
 from infra.emulation import EmulatedAws, Fault
 from stock_weather_pipeline.automation.sensors import metrics
-from stock_weather_pipeline.automation.sensors.metrics import lag, metrics_sensor
-from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER
+from stock_weather_pipeline.automation.sensors.metrics import metrics_sensor
 from stock_weather_pipeline.errors import LakeError
 from stock_weather_pipeline.settings import Settings, load_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is currently in (beta|preview)")
-
-NOW = datetime(2024, 6, 10, 15, tzinfo=timezone.utc)  # a Monday
 
 
 @pytest.fixture
@@ -124,20 +121,6 @@ def test_checks_that_fail_now_are_a_number_and_warnings_are_none(
     tick(settings, instance, None)
     assert sent("FailedChecks") == [1]
     assert sent("FailedChecks", "stock_prices") == [0]
-
-
-@pytest.mark.parametrize(
-    ("dataset", "newest", "days"),
-    [
-        (STOCK_PRICES, date(2024, 6, 7), 0),  # Friday's session, on Monday
-        (STOCK_PRICES, date(2024, 6, 5), 2),
-        (WEATHER, date(2024, 6, 9), 0),
-        (WEATHER, date(2024, 6, 7), 2),
-        (WEATHER, date(2024, 6, 10), 0),
-    ],
-)
-def test_the_lag_counts_the_partitions_that_are_over(dataset: Any, newest: date, days: int) -> None:
-    assert lag(dataset, newest, NOW) == days
 
 
 def test_the_lag_is_sent_of_what_was_ever_published(settings: Settings, instance: dg.DagsterInstance) -> None:

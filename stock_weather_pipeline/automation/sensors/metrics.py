@@ -22,8 +22,8 @@ from stock_weather_pipeline.cloud.metrics import (
     Datum,
     put_metrics,
 )
-from stock_weather_pipeline.datasets import PARTITIONED, Dataset
-from stock_weather_pipeline.partitions import last_closed_day
+from stock_weather_pipeline.datasets import PARTITIONED
+from stock_weather_pipeline.partitions import partitions_behind
 from stock_weather_pipeline.settings import Settings
 from stock_weather_pipeline.status import latest_checks
 
@@ -58,18 +58,13 @@ def metrics_sensor(settings: Settings) -> dg.SensorDefinition:
     return tick
 
 
-def lag(dataset: Dataset, newest: date, now: datetime) -> int:
-    """How many partitions that are over come after the newest published day."""
-    assert dataset.partition_set is not None
-    expected = last_closed_day(dataset.partition_set, now)
-    return max(0, len(dataset.partition_set.days(newest, expected)) - 1)
-
-
 def _lags(instance: dg.DagsterInstance, now: datetime) -> Iterator[Datum]:
     for dataset in PARTITIONED:
+        assert dataset.partition_set is not None
         published = instance.event_log_storage.get_materialized_partitions(dg.AssetKey(["prod", dataset.name]))
         if published:
-            yield Datum(PUBLISH_LAG, lag(dataset, date.fromisoformat(max(published)), now), now, dataset.name)
+            newest = date.fromisoformat(max(published))
+            yield Datum(PUBLISH_LAG, partitions_behind(dataset.partition_set, newest, now), now, dataset.name)
 
 
 def _failed_checks(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey], now: datetime) -> Iterator[Datum]:
