@@ -9,9 +9,14 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import boto3
+import dagster as dg
 import pytest
+from dagster_aws.pipes import PipesS3ContextInjector, PipesS3MessageReader
 
+from infra.emulation import EmulatedAws
 from infra.glue.check_quality import check_quality
 from infra.glue.create_parquet import create_parquet
 from infra.glue.publish_prod import publish_prod
@@ -28,6 +33,9 @@ from stock_weather_pipeline.sources.handover import SCHEDULED_SPLITS, snapshot_t
 from stock_weather_pipeline.sources.vendors import Vendors
 from stock_weather_pipeline.views import VIEWS
 from stock_weather_pipeline_tests.homes import Home
+from stock_weather_pipeline_tests.infra.emulation.conftest import aws
+
+__all__ = ["aws"]
 
 WEEK = ["--start", "2024-06-03", "--end", "2024-06-07"]
 DAYS = [date(2024, 6, day) for day in range(3, 8)]
@@ -145,3 +153,31 @@ def test_a_script_is_a_process_of_its_own_that_fails_with_its_sentence(lake: Lak
     bad = subprocess.run([sys.executable, script, "--start", "x"], capture_output=True, text=True, check=False)
     assert bad.returncode == 1
     assert bad.stderr.strip().splitlines()[-1].startswith("create_parquet: argument --start")
+
+
+@pytest.mark.filterwarnings("ignore:.*expected_writer_count")
+def test_a_job_that_dagster_started_reports_to_its_run(
+    lake: Lake, aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster._core.pipes.utils.WAIT_FOR_LOGS_AFTER_EXECUTION_INTERVAL", 1)
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="messages")
+    told = {}
+
+    @dg.asset
+    def started() -> dg.MaterializeResult[Any]:
+        with dg.open_pipes_session(
+            context=dg.AssetExecutionContext.get().op_execution_context,
+            context_injector=PipesS3ContextInjector(bucket="messages", client=s3),
+            message_reader=PipesS3MessageReader(bucket="messages", client=s3, interval=1),
+        ) as session:
+            # As Dagster's Glue client passes them.
+            words = [word for pair in session.get_bootstrap_cli_arguments().items() for word in pair]
+            run("create_parquet", *words)
+        told["report"] = session.get_custom_messages()
+        return dg.MaterializeResult()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([started], instance=instance).success
+    days = {"days_landed": 5, "days_typed": 5, "days_unreadable": 0}
+    assert told["report"] == ({"stock_prices": days, "weather": days},)
