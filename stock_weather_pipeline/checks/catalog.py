@@ -39,8 +39,10 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Outcome
         expected,
         [] if names == list(dataset.column_names) else [Violation(None, expected, ", ".join(names) or "no such table")],
     )
+    if found is None:
+        unfit = dict.fromkeys(days, f"{table.qualified_name} does not exist")
+    else:
+        unfit = problems(lake, dataset, days)
     yield Outcome(
-        "files_match_contract",
-        expected,
-        [Violation(day, expected, problem) for day, problem in problems(lake, dataset, days).items()],
+        "files_match_contract", expected, [Violation(day, expected, problem) for day, problem in unfit.items()]
     )
