@@ -13,7 +13,8 @@ from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, external_table
 from stock_weather_pipeline.partitions import new_york_day, utc_window
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched
+from stock_weather_pipeline.sources.base import PARTITION_DAY
+from stock_weather_pipeline.sources.tables import Fetched
 
 Row = Mapping[str, Any]
 

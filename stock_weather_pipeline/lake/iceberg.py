@@ -157,6 +157,24 @@ class IcebergTables:
         kinds = ((field.name, str(field.field_type)) for field in table.schema().fields)
         return [(name, renamed.get(kind, kind.upper())) for name, kind in kinds]
 
+    def snapshots(self, name: str) -> list[tuple[str, int, int | None, str, str, dict[str, str]]]:
+        """(committed at, id, parent's id, operation, manifest list, summary) of every kept snapshot, oldest first."""
+        table = self._load(name)
+        found = []
+        for snapshot in table.snapshots() if table is not None else []:
+            summary = snapshot.summary
+            found.append(
+                (
+                    datetime.fromtimestamp(snapshot.timestamp_ms / 1000, timezone.utc).isoformat(),
+                    snapshot.snapshot_id,
+                    snapshot.parent_snapshot_id,
+                    summary.operation.value if summary is not None else "",
+                    snapshot.manifest_list,
+                    dict(summary.additional_properties) if summary is not None else {},
+                )
+            )
+        return found
+
     def current(self, name: str) -> Publish | None:
         history = self.history(name)
         return history[0] if history else None
