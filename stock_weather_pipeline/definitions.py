@@ -14,9 +14,10 @@ from stock_weather_pipeline.automation.schedules import all_schedules
 from stock_weather_pipeline.automation.sensors import all_sensors
 from stock_weather_pipeline.automation.sensors.alerts import alert_sensors
 from stock_weather_pipeline.checks import all_checks
+from stock_weather_pipeline.cloud.vendors import open_vendors
 from stock_weather_pipeline.lake.opening import open_lake
 from stock_weather_pipeline.settings import Settings, load_settings
-from stock_weather_pipeline.sources.vendors import Vendors, open_vendors
+from stock_weather_pipeline.sources.vendors import Vendors
 
 
 def build_definitions(settings: Settings, vendors: Vendors | None = None) -> dg.Definitions:

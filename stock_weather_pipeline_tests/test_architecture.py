@@ -15,8 +15,9 @@ PACKAGE = Path(stock_weather_pipeline.__file__).parent
 NEVER_UP = {
     "settings.py": ("datasets", "sources", "lake", "layers", "assets", "checks", "automation", "commands"),
     "datasets": ("sources", "lake", "layers", "assets", "checks", "automation", "commands"),
-    "sources": ("lake", "layers", "assets", "checks", "automation", "commands"),
-    "lake": ("layers", "assets", "checks", "automation", "commands"),
+    "sources": ("lake", "layers", "assets", "checks", "automation", "commands", "cloud"),
+    "lake": ("layers", "assets", "checks", "automation", "commands", "cloud"),
+    "cloud": ("layers", "assets", "checks", "automation", "commands"),
     "layers": ("assets", "checks", "automation", "commands"),
     "assets": ("checks", "commands"),
     "checks": ("commands",),
@@ -57,6 +58,17 @@ def test_what_the_layers_do_is_free_of_dagster(part: str) -> None:
     assert not wrong
 
 
+def test_aws_is_called_in_two_places_only() -> None:
+    homes = (PACKAGE / "cloud", PACKAGE / "lake" / "aws")
+    wrong = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if not any(home in path.parents for home in homes)
+        and any(name.split(".")[0] in ("boto3", "botocore", "dagster_aws") for name in imported(path))
+    }
+    assert not wrong
+
+
 @pytest.mark.parametrize("part", ["assets", "checks", "layers", "automation", "commands", "views"])
 def test_no_layer_knows_an_implementation_of_the_lake(part: str) -> None:
     concrete = {"boto3", "duckdb", "pyiceberg"}
@@ -67,6 +79,13 @@ def test_no_layer_knows_an_implementation_of_the_lake(part: str) -> None:
         if name.split(".")[0] in concrete
     }
     assert not wrong
+
+
+def test_only_the_tables_of_the_sources_know_arrow() -> None:
+    """The function that fetches without Dagster is a small package: no table library is in it."""
+    heavy = {"pyarrow", "pandas", "numpy", "dagster"}
+    wrong = {path.name for path in modules("sources") if heavy & {name.split(".")[0] for name in imported(path)}}
+    assert wrong == {"tables.py"}
 
 
 def test_definitions_load_without_network_or_files(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
 
+import exchange_calendars
 import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stock_weather_pipeline import nyse
 from stock_weather_pipeline.errors import UsageError
 from stock_weather_pipeline.partitions import (
     NEW_YORK,
@@ -20,6 +22,7 @@ from stock_weather_pipeline.partitions import (
     is_session,
     last_closed_day,
     new_york_day,
+    partitions_behind,
     partitions_definition,
     requested_days,
     sessions,
@@ -39,6 +42,17 @@ def at(text: str) -> datetime:
 def friday() -> Iterator[None]:
     with time_machine.travel(at("2024-06-07T12:00"), tick=False):
         yield
+
+
+def test_sessions_are_those_of_the_calendar_library() -> None:
+    first, last = date(nyse.FIRST_YEAR, 1, 1), date(nyse.LAST_YEAR, 12, 31)
+    calendar = exchange_calendars.get_calendar("XNYS", start=str(first), end=str(last))
+    assert sessions(first, last) == [stamp.date() for stamp in calendar.sessions]
+
+
+def test_sessions_nobody_knows_yet_are_no_guess() -> None:
+    with pytest.raises(UsageError, match="known to 2040"):
+        is_session(date(nyse.LAST_YEAR + 1, 1, 2))
 
 
 @given(DAYS, st.integers(0, 900))
@@ -184,3 +198,20 @@ def test_dagsters_windows_are_new_yorks_days_when_clocks_change() -> None:
         start, end = utc_window(date.fromisoformat(day), date.fromisoformat(day))
         assert window.start.astimezone(timezone.utc).replace(tzinfo=None) == start
         assert window.end.astimezone(timezone.utc).replace(tzinfo=None) == end
+
+
+@pytest.mark.parametrize(
+    ("partition_set", "newest", "behind"),
+    [
+        (PartitionSet.SESSIONS, date(2024, 6, 7), 0),
+        (PartitionSet.SESSIONS, date(2024, 6, 5), 2),
+        (PartitionSet.DAYS, date(2024, 6, 9), 0),
+        (PartitionSet.DAYS, date(2024, 6, 7), 2),
+        (PartitionSet.DAYS, date(2024, 6, 10), 0),
+    ],
+)
+def test_a_table_is_behind_by_the_partitions_that_are_over(
+    partition_set: PartitionSet, newest: date, behind: int
+) -> None:
+    monday = datetime(2024, 6, 10, 15, tzinfo=timezone.utc)
+    assert partitions_behind(partition_set, newest, monday) == behind

@@ -14,6 +14,7 @@ from stock_weather_pipeline.assets.raw import day_metadata
 from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure
 from stock_weather_pipeline.datasets import PARTITIONED, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.opening import is_simulated
 from stock_weather_pipeline.layers.landing import ARRIVALS, Arrival, Taking, arrivals, bring_in, move_away
 from stock_weather_pipeline.partitions import partition_key
 from stock_weather_pipeline.settings import Settings
@@ -62,7 +63,8 @@ def landing_asset(dataset: Dataset, settings: Settings) -> dg.AssetsDefinition:
             objects = [Arrival(item.key, item.version, item.settled) for item in config.objects] or [
                 Arrival(item.key, item.version, False) for item in arrivals(lake, dataset)
             ]
-            taking = bring_in(lake, dataset, objects, settings.start_date, settings.simulated)
+            simulated = settings.simulated or is_simulated(lake)
+            taking = bring_in(lake, dataset, objects, settings.start_date, simulated)
         for day, landed in taking.days.items():
             # Yielded, so that it is recorded now: once the objects are gone nothing else would tell of the change.
             yield dg.AssetMaterialization(

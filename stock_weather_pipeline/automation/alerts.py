@@ -1,4 +1,4 @@
-"""What an alert is, which problems are open, and where alerts go: the log, a JSON-lines file, a webhook.
+"""What an alert is, which problems are open, and where alerts go: the log, a JSON-lines file, a webhook, an SNS topic.
 
 One problem is told once, however often it is met, and once more when it has healed. Finding problems is the sensors'
 part. Every notice is written down before it is sent, and what a sink did not take is sent again at the next tick.
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from pydantic import SecretStr
 
 from stock_weather_pipeline.datasets import DATASETS
-from stock_weather_pipeline.errors import LakeError, PipelineError
+from stock_weather_pipeline.errors import DeliveryError, LakeError
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.lake.local_objects import storage_error
@@ -67,10 +67,6 @@ class OpenProblem:
 
     alert: Alert
     opened_at: datetime
-
-
-class DeliveryError(PipelineError):
-    """A sink did not take a notice. Its sentence holds no secret."""
 
 
 class Sink(Protocol):
@@ -147,6 +143,10 @@ def sinks(settings: Settings) -> list[Sink]:
     chosen: list[Sink] = [FileSink(alerts_file(settings)), LogSink()]
     if settings.alert_webhook_url is not None:
         chosen.append(WebhookSink(settings.alert_webhook_url))
+    if settings.alert_topic_arn is not None:
+        from stock_weather_pipeline.cloud.alerts import SnsSink
+
+        chosen.append(SnsSink(settings.alert_topic_arn))
     return chosen
 
 
@@ -321,9 +321,8 @@ def _quarantine(lake: Lake, alert: Alert) -> list[str]:
     if alert.dataset not in DATASETS:
         return []
     table = external_table(DATASETS[alert.dataset], Layer.QUARANTINE)
-    days = alert.days if table.partitioned else (None,)
-    keys = (key for key in map(table.key, days) if lake.objects.exists(key))
-    return [lake.objects.uri(key) for key, _ in zip(keys, range(_NAMED_FILES), strict=False)]
+    stored = lake.engine.stored(table, alert.days if table.partitioned else (None,))
+    return [stored[day].uri for day in sorted(stored, key=str)[:_NAMED_FILES]]
 
 
 def _problem_to_json(problem: OpenProblem) -> dict[str, Any]:

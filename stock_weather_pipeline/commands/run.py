@@ -40,9 +40,9 @@ def run(
     days = _days(settings, start, end, only)
     from stock_weather_pipeline.automation.instance import fail_abandoned_runs, open_instance
     from stock_weather_pipeline.automation.running import Outcome, Runner
+    from stock_weather_pipeline.cloud.vendors import open_vendors
     from stock_weather_pipeline.definitions import build_definitions
     from stock_weather_pipeline.lake.opening import is_simulated, open_lake
-    from stock_weather_pipeline.sources.vendors import open_vendors
     from stock_weather_pipeline.status import dataset_status, view_checks
 
     banner(console, settings.simulated)

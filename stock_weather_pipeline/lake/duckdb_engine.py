@@ -9,13 +9,13 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stock_weather_pipeline.errors import LakeError, QueryError
+from stock_weather_pipeline.errors import LakeError, QueryError, UnreadableFileError
 from stock_weather_pipeline.lake import dialect
-from stock_weather_pipeline.lake.interfaces import Output
+from stock_weather_pipeline.lake.interfaces import Output, Spent, StoredDay, StoredObject
 from stock_weather_pipeline.lake.layout import DAY_COLUMNS, PROD_DATABASE, Day, ExternalTable, Layer
 from stock_weather_pipeline.lake.local_catalog import LocalCatalog
 from stock_weather_pipeline.lake.local_objects import LocalObjects
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from stock_weather_pipeline.lake.iceberg import IcebergTables
+
+
+_SNAPSHOTS = "$snapshots"
 
 
 class DuckDbEngine:
@@ -69,6 +72,22 @@ class DuckDbEngine:
             written.add(day)
         self._objects.delete([table.key(day) for day in days if day not in written])
 
+    def stored(self, table: ExternalTable, days: Sequence[Day]) -> dict[Day, StoredDay]:
+        if not days:
+            return {}
+        wanted = {table.key(day): day for day in days}
+        return {
+            wanted[item.key]: StoredDay(item.version, self._objects.uri(item.key))
+            for item in self._objects.list(table.prefix_of(days))
+            if item.key in wanted
+        }
+
+    def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
+        return []  # a day is one file, replaced in place
+
+    def settle(self, run_id: str, step: str) -> Spent | None:
+        return None
+
     @contextmanager
     def _prepared(self, sql: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
         import duckdb
@@ -110,9 +129,12 @@ class DuckDbEngine:
         table = self._catalog.get_table(database, name)
         if table is not None:
             return _external_sql(table, self.files_of(table))
-        if database == PROD_DATABASE and self._tables.exists(name):
-            return _iceberg_sql(self._tables, name)
-        return None
+        if database != PROD_DATABASE:
+            return None
+        base = name.removesuffix(_SNAPSHOTS)
+        if not self._tables.exists(base):
+            return None
+        return _iceberg_sql(self._tables, name) if base == name else _snapshots_sql(self._tables, base)
 
     def view_sql(self, database: str, name: str) -> str | None:
         view = self._catalog.get_view(name) if database == PROD_DATABASE else None
@@ -196,6 +218,32 @@ def _iceberg_sql(tables: IcebergTables, name: str) -> str:
     return f"SELECT {names} FROM read_parquet({paths})"
 
 
+def _snapshots_sql(tables: IcebergTables, name: str) -> str:
+    """The table's snapshots with the columns of Athena's metadata table."""
+    columns = {
+        "committed_at": "TIMESTAMP WITH TIME ZONE",
+        "snapshot_id": "BIGINT",
+        "parent_id": "BIGINT",
+        "operation": "VARCHAR",
+        "manifest_list": "VARCHAR",
+        "summary": "MAP(VARCHAR, VARCHAR)",
+    }
+    typed = ", ".join(f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in columns.items())
+    rows = [", ".join(_literal(value) for value in row) for row in tables.snapshots(name)]
+    values = ", ".join(f"({row})" for row in rows) or f"({', '.join(['NULL'] * len(columns))})"
+    quoted = ", ".join(f'"{column}"' for column in columns)
+    return f'SELECT {typed} FROM (VALUES {values}) AS t({quoted}) WHERE "committed_at" IS NOT NULL'
+
+
+def _literal(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, dict):
+        entries = ", ".join(f"{_literal(key)}: {_literal(entry)}" for key, entry in value.items())
+        return f"MAP {{{entries}}}"
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
 def _file_list(files: Sequence[Path]) -> str:
     """DuckDB's list of exactly these files: it would take `*`, `?` and `[` in a path for a pattern."""
     escaped = (re.sub(r"[*?\[]", r"[\g<0>]", str(file)).replace("'", "''") for file in files)
@@ -240,8 +288,11 @@ def _runs(days: pa.Array) -> Iterator[tuple[date | None, int]]:
 
 
 def _translated(error: duckdb.Error) -> LakeError:
+    import duckdb
+
     text = str(error).strip()
     first = text.splitlines()[0]
     if "No space left" in text:
         return LakeError(f"The disk is full: free space or set STOCK_WEATHER_HOME to another disk ({first}).")
-    return QueryError(f"The query failed: {first}")
+    reads_files = isinstance(error, (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException))
+    return (UnreadableFileError if reads_files else QueryError)(f"The query failed: {first}")

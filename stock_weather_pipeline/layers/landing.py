@@ -5,8 +5,8 @@ Whoever delivers (a Lambda through Firehose, a person) puts objects below `landi
 - JSON objects, one per record, with or without anything between them, gzipped or not. A record has the contract's
   column names with strings, numbers or null, for instance
   `{"dataset": "weather", "fetched_at": "2024-03-11T05:00:00Z", "location": "New York",
-  "observed_at": "2024-03-10T07:00", "temperature_c": 4.1, ...}`. `dataset` and `fetched_at` are optional; a column that
-  is left out is null.
+  "observed_at": "2024-03-10T07:00", "temperature_c": 4.1, ...}`. `dataset` and `fetched_at` are optional, and
+  `"simulated": true` says that no vendor stands behind it; a column that is left out is null.
 - CSV in UTF-8 whose header has the contract's columns.
 
 Of several records with one key the one with the newest `fetched_at` wins, in whatever order objects arrive; a record
@@ -39,12 +39,13 @@ from stock_weather_pipeline.lake.layout import Layer, day_path, external_table
 from stock_weather_pipeline.layers import coverage
 from stock_weather_pipeline.layers.raw import LandedDay, land
 from stock_weather_pipeline.partitions import ONE_DAY, new_york_day, today
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched
+from stock_weather_pipeline.sources.base import PARTITION_DAY
+from stock_weather_pipeline.sources.tables import Fetched
 
 ARRIVALS = "landing/"
 _TAKEN = "landing_taken/"
 _REJECTED = "landing_rejected/"
-_ANNOTATIONS = ("dataset", "fetched_at")
+_ANNOTATIONS = ("dataset", "fetched_at", "simulated")
 _GZIP_MAGIC = b"\x1f\x8b"
 _SHOWN_CHARACTERS = 500
 # No value of any contract is near this; Python's CSV reader ends at 128 KiB.
@@ -153,7 +154,7 @@ def bring_in(
     taking = Taking()
     opened = []
     for item in sorted(set(objects), key=lambda item: item.key):
-        found = _open(lake, dataset, item, start, now, taking)
+        found = _open(lake, dataset, item, start, simulated, now, taking)
         if found is not None:
             opened.append(found)
     # An object's name says nothing about when it came.
@@ -188,27 +189,27 @@ def reject(lake: Lake, key: str, reason: str) -> None:
     lake.objects.delete([key])
 
 
-def read_contents(dataset: Dataset, data: bytes, start: date, now: datetime) -> Contents:
-    """The records of an object, and what cannot be taken of it. `start` is the first partition."""
+def read_contents(dataset: Dataset, data: bytes, start: date, simulated: bool, now: datetime) -> Contents:
+    """The records of an object, and what cannot be taken of it.
+
+    `start` is the first partition, `simulated` the kind of data that is wanted.
+    """
     pieces, open_ended = _pieces(dataset, data)
     contents = Contents(open_ended=open_ended)
     for position, (value, problem) in enumerate(pieces, 1):
-        read = Rejection(position, problem, _shown(value)) if problem else _read(dataset, value, position, start, now)
-        if isinstance(read, Record):
-            contents.records.append(read)
-        else:
-            contents.rejections.append(read)
+        if problem is None:
+            try:
+                contents.records.append(_record(dataset, value, start, simulated, now))
+                continue
+            except ValueError as error:
+                problem = str(error)
+        contents.rejections.append(Rejection(position, problem, _shown(value)))
     return contents
 
 
-def _read(dataset: Dataset, value: Mapping[str, Any], position: int, start: date, now: datetime) -> Record | Rejection:
-    try:
-        return _record(dataset, value, start, now)
-    except ValueError as error:
-        return Rejection(position, str(error), _shown(value))
-
-
-def _open(lake: Lake, dataset: Dataset, item: Arrival, start: date, now: datetime, taking: Taking) -> _Opened | None:
+def _open(
+    lake: Lake, dataset: Dataset, item: Arrival, start: date, simulated: bool, now: datetime, taking: Taking
+) -> _Opened | None:
     """The object with its contents; None when there is nothing to take of it now."""
     if not lake.objects.exists(item.key):
         return None  # moved by an earlier run
@@ -223,7 +224,7 @@ def _open(lake: Lake, dataset: Dataset, item: Arrival, start: date, now: datetim
         # A run was killed between copying and deleting. An older copy is of an object that was put here before.
         lake.objects.delete([item.key])
         return None
-    contents = read_contents(dataset, data, start, now)
+    contents = read_contents(dataset, data, start, simulated, now)
     if contents.open_ended and not item.settled:
         taking.left[item.key] = "its end cannot be read, so it may still be written"
         return None
@@ -348,13 +349,15 @@ def _next_start(text: str, position: int) -> int:
     return min(starts, default=len(text))
 
 
-def _record(dataset: Dataset, value: Mapping[str, Any], start: date, now: datetime) -> Record:
+def _record(dataset: Dataset, value: Mapping[str, Any], start: date, simulated: bool, now: datetime) -> Record:
     """Raises ValueError with the reason for a record that no day's raw file can hold."""
     assert dataset.partition_set is not None
     assert dataset.day_column is not None
     named = value.get("dataset")
     if named not in (None, dataset.name):
         raise ValueError(f"it is a record of {named}, in the landing zone of {dataset.name}")
+    if value.get("simulated") and not simulated:
+        raise ValueError("it is simulated data, and this lake holds data of the vendors")
     unknown = sorted(set(value) - set(dataset.column_names) - set(_ANNOTATIONS))
     if unknown:
         raise ValueError(f"{', '.join(unknown)} is not in the contract of {dataset.name}")

@@ -61,8 +61,8 @@ class Vendors:
 
 
 @contextmanager
-def open_vendors(settings: Settings) -> Iterator[Vendors]:
-    """The vendors of the settings. In simulated mode a sandbox runs as long as they are open."""
+def direct_vendors(settings: Settings) -> Iterator[Vendors]:
+    """The vendors as this process calls them itself. In simulated mode a sandbox runs as long as they are open."""
     if not settings.simulated:
         yield Vendors(settings, settings.polygon_url, settings.open_meteo_url)
         return

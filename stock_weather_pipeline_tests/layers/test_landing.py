@@ -153,6 +153,7 @@ def test_garbage_between_good_records_is_set_aside_with_its_reason(lake: Lake) -
         json.dumps(_record(date(2024, 3, 10))),
         json.dumps(_record(MONDAY, colour="red")),
         json.dumps(_record(MONDAY, dataset="weather")),
+        json.dumps(_record(MONDAY) | {"simulated": True}),
         json.dumps(_record(MONDAY) | {"ticker": None}),
         json.dumps(_record(MONDAY, close=[1])),
         json.dumps(_record(MONDAY, trade_date="yesterday")),
@@ -163,7 +164,7 @@ def test_garbage_between_good_records_is_set_aside_with_its_reason(lake: Lake) -
     key = _put(lake, "a", "\n".join([good, *wrong, json.dumps(_record(TUESDAY))]) + "\n")
     taking = _take(lake)
     assert sorted(taking.days) == [MONDAY, TUESDAY]
-    assert "10 of its records" in taking.rejected[key]
+    assert "11 of its records" in taking.rejected[key]
     for reason, words in zip(
         _reasons(lake),
         [
@@ -171,6 +172,7 @@ def test_garbage_between_good_records_is_set_aside_with_its_reason(lake: Lake) -
             "Sunday 2024-03-10 is not a NYSE session",
             "colour is not in the contract",
             "a record of weather",
+            "simulated data, and this lake holds data of the vendors",
             "ticker is missing",
             "close is neither text nor a number",
             "not written like 2024-03-10",
@@ -301,5 +303,5 @@ def test_a_rejected_object_keeps_its_bytes_beside_its_reason(lake: Lake) -> None
 @settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=200) | st.text(alphabet='{}[]":,\n a1\\', max_size=200).map(str.encode))
 def test_whatever_bytes_arrive_are_told_as_records_or_rejections(data: bytes) -> None:
-    contents = read_contents(STOCK_PRICES, data, START, NOW)
+    contents = read_contents(STOCK_PRICES, data, START, False, NOW)
     assert contents.rejections or contents.records

@@ -2,6 +2,7 @@
 
 Each looks after its own days, so that no two ever request the same work: `landing` and `revisions` bring raw files,
 `changes` carries changed raw files on, `gaps` repeats what failed or is missing. New days are the schedules'.
+`alerts` and `metrics` start nothing: they tell people, and CloudWatch, how it goes.
 """
 
 from __future__ import annotations
@@ -19,5 +20,10 @@ if TYPE_CHECKING:
 
 
 def all_sensors(settings: Settings) -> list[SensorDefinition]:
-    """Every sensor that starts runs, switched on from the start."""
-    return [landing_sensor(settings), changes_sensor(settings), revisions_sensor(settings), gaps_sensor(settings)]
+    """Every sensor but those of alerts, switched on from the start."""
+    starting = [landing_sensor(settings), changes_sensor(settings), revisions_sensor(settings), gaps_sensor(settings)]
+    if settings.deployment != "aws":
+        return starting
+    from stock_weather_pipeline.automation.sensors.metrics import metrics_sensor
+
+    return [*starting, metrics_sensor(settings)]
