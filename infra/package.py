@@ -28,6 +28,7 @@ LOCK = ROOT / "requirements.txt"
 LARGEST_FUNCTION_BYTES = 50 * 1000 * 1000
 FUNCTION_NEEDS = ("requests", "pydantic-settings", "tzdata", "dagster-pipes")
 """What the function imports beside the package; boto3 is part of Lambda's runtime."""
+GLUE_SCRIPTS = ("check_quality.py", "create_parquet.py", "drift.py", "publish_prod.py")
 GLUE_NEEDS = (
     "boto3",
     "dagster-pipes",
@@ -41,6 +42,7 @@ GLUE_NEEDS = (
     "tzdata",
 )
 """What the three jobs import beside the package: the layers, and the lake on AWS."""
+GLUE_SCRIPTS = ("check_quality.py", "create_parquet.py", "drift.py", "publish_prod.py")
 _TOO_LARGE_FOR_THE_FUNCTION = ("pandas", "pyarrow", "numpy", "duckdb", "dagster")
 _LONGEST_PARAMETER = 4096
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -108,9 +110,7 @@ def build(folder: Path) -> Artifacts:
     """Build everything below `folder`. Needs pip and its package index. Raises InfraError with the reason."""
     function = build_function(folder / "ingest.zip", LAMBDA)
     wheel = build_wheel(folder / "wheel")
-    scripts = sorted((ROOT / "infra" / "glue").glob("*.py"))
-    if not scripts:
-        raise InfraError("infra/glue holds no scripts: the checkout is not complete.")
+    scripts = [ROOT / "infra" / "glue" / name for name in GLUE_SCRIPTS]
     release = _digest((path.name, path.read_bytes()) for path in (wheel, *scripts))[:16]
     prefix = f"glue/{release}"
     function_key = f"ingest/{_digest(_zip_content(function))[:16]}.zip"

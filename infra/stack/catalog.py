@@ -12,7 +12,8 @@ from constructs import Construct
 
 from infra.stack import permissions
 from infra.stack.acknowledged import acknowledge
-from infra.stack.names import DATABASES, DATASETS, DRIFT_DATABASE, Names
+from infra.stack.names import DATABASES, DATASETS, Names
+from stock_weather_pipeline.cloud.drift import DATABASE as DRIFT_DATABASE
 
 RULESETS = Path(__file__).parents[1] / "glue" / "dqdl"
 _DESCRIPTIONS = {

@@ -9,9 +9,10 @@ from constructs import Construct
 from infra.stack import permissions
 from infra.stack.acknowledged import acknowledge
 from infra.stack.alerts import Alerts
-from infra.stack.ingestion import log_group
-from infra.stack.names import DATABASES, DRIFT_DATABASE, JOBS, Names
+from infra.stack.ingestion import Ingestion, log_group
+from infra.stack.names import JOBS, Names
 from infra.stack.parameters import Parameters
+from stock_weather_pipeline.cloud.drift import DATABASE as DRIFT_DATABASE
 
 # The first Glue with a Python the package supports; its Python shell ends at 3.9.
 _GLUE_VERSION = "5.0"
@@ -34,25 +35,44 @@ class GlueJobs(Construct):
     """Jobs, their roles, the workflow and its triggers."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, names: Names, parameters: Parameters, alerts: Alerts
+        self,
+        scope: Construct,
+        construct_id: str,
+        names: Names,
+        parameters: Parameters,
+        alerts: Alerts,
+        ingestion: Ingestion,
     ) -> None:
         super().__init__(scope, construct_id)
         self._names, self._parameters, self._alerts = names, parameters, alerts
+        self._secret_arn = ingestion.secret.secret_arn
         log_group(self, "Log", names.glue_log_group, parameters)
         access = {
             "create-parquet": [
-                permissions.write_objects(names, names.raw_bucket, (*permissions.RAW_KEYS, *permissions.LANDING_KEYS)),
+                permissions.write_objects(
+                    names,
+                    names.raw_bucket,
+                    (*permissions.RAW_KEYS, *permissions.LANDING_KEYS, *permissions.HANDOVER_KEYS),
+                ),
                 permissions.write_objects(names, names.parquet_bucket, permissions.PARQUET_KEYS),
+                permissions.read_objects(names, names.parquet_bucket, permissions.PROD_KEYS),
                 permissions.write_catalog(names),
             ],
             "check-quality": [
                 permissions.read_objects(names, names.raw_bucket, permissions.RAW_KEYS),
+                permissions.write_objects(names, names.raw_bucket, ("alerts/*",)),
                 permissions.read_objects(names, names.parquet_bucket, permissions.PARQUET_KEYS),
-                permissions.read_catalog(names, (*DATABASES, DRIFT_DATABASE)),
+                # The audit's verdicts are a prod table.
+                permissions.write_objects(names, names.parquet_bucket, permissions.PROD_KEYS),
+                permissions.write_catalog(names),
+                permissions.read_catalog(names, (DRIFT_DATABASE,)),
             ],
             "publish-prod": [
                 permissions.read_objects(names, names.raw_bucket, permissions.RAW_KEYS),
-                permissions.read_objects(names, names.parquet_bucket, permissions.PARQUET_KEYS),
+                # Tables without days are typed where they are published.
+                permissions.write_objects(
+                    names, names.parquet_bucket, (*permissions.PARQUET_KEYS, *permissions.PROD_KEYS)
+                ),
                 permissions.write_catalog(names),
             ],
         }
@@ -87,8 +107,6 @@ class GlueJobs(Construct):
                 permissions.list_buckets(names, names.raw_bucket, names.parquet_bucket),
                 *permissions.query(names, names.workgroup),
                 *access,
-                # The audit's verdicts are a prod table: every step reads it, and what judges writes it.
-                permissions.write_objects(names, names.parquet_bucket, permissions.PROD_KEYS),
                 *permissions.report(names, self._alerts.topic.topic_arn, self._alerts.key.key_arn),
                 permissions.write_logs(names, names.glue_log_group),
                 permissions.write_glue_logs(names, "/aws-glue/jobs/error"),
@@ -104,6 +122,9 @@ class GlueJobs(Construct):
             "results_bucket": names.results_bucket,
             "athena_workgroup": names.workgroup,
             "alert_topic_arn": self._alerts.topic.topic_arn,
+            # That there is a key means that the data is real; no job reads it.
+            "polygon_secret_arn": self._secret_arn,
+            "home": "/tmp",
         }
         job = glue.CfnJob(
             self,

@@ -17,6 +17,7 @@ from infra.stack.acknowledged import acknowledge
 from infra.stack.alerts import Alerts
 from infra.stack.names import DATASETS, Names
 from infra.stack.parameters import Parameters
+from stock_weather_pipeline.sources.handover import SCHEDULED_SPLITS
 
 HANDLER = "infra.ingest.handler.handler"
 TIME_ZONE = "America/New_York"
@@ -112,8 +113,9 @@ class Ingestion(Construct):
                 permissions.write_logs(names, names.ingest_log_group),
                 permissions.read_secret(self.secret.secret_arn),
                 permissions.allow(("firehose:PutRecordBatch",), streams),
-                permissions.list_buckets(names, names.raw_bucket),
-                permissions.write_objects(names, names.raw_bucket, permissions.HANDOVER_KEYS),
+                permissions.write_only_objects(
+                    names, names.raw_bucket, (*permissions.HANDOVER_KEYS, "landing_failed/*")
+                ),
                 permissions.allow(("sqs:SendMessage",), [self._alerts.dead_letters.queue_arn]),
             ],
         )
@@ -145,9 +147,13 @@ class Ingestion(Construct):
             ),
             environment=lambda_.CfnFunction.EnvironmentProperty(
                 variables={
-                    "STOCK_WEATHER_DEPLOYMENT": "aws",
+                    # The only folder a function may write to.
+                    "STOCK_WEATHER_HOME": "/tmp",
                     "STOCK_WEATHER_TICKERS": parameters.tickers,
                     "STOCK_WEATHER_LOCATIONS": parameters.locations,
+                    "STOCK_WEATHER_POLYGON_URL": parameters.polygon_url,
+                    "STOCK_WEATHER_OPEN_METEO_URL": parameters.open_meteo_url,
+                    "STOCK_WEATHER_POLYGON_CALLS_PER_MINUTE": Token.as_string(parameters.polygon_calls_per_minute),
                     "STOCK_WEATHER_RAW_BUCKET": names.raw_bucket,
                     "STOCK_WEATHER_POLYGON_SECRET_ARN": self.secret.secret_arn,
                     "STOCK_WEATHER_DEAD_LETTER_QUEUE_URL": self._alerts.dead_letters.queue_url,
@@ -197,27 +203,27 @@ class Ingestion(Construct):
             "DISABLED",
         ).to_string()
         # Prices of a day are fetched on the next calendar day, also when that is Saturday.
-        cron = {"stock_prices": parameters.stock_prices_schedule, "weather": parameters.weather_schedule}
+        delivered = {"delivery": "firehose", "scheduled_at": "<aws.scheduler.scheduled-time>"}
         targets = {
-            dataset: (
-                cron[dataset],
+            "stock_prices": (parameters.stock_prices_schedule, function_arn, delivered),
+            "weather": (parameters.weather_schedule, function_arn, delivered),
+            # Splits have no days, so the landing zone does not take them.
+            "stock_splits": (
+                parameters.stock_splits_schedule,
                 function_arn,
-                json.dumps(
-                    {
-                        "dataset": dataset,
-                        "scheduled_at": "<aws.scheduler.scheduled-time>",
-                        "delivery": "firehose",
-                    }
-                ),
-            )
-            for dataset in DATASETS
+                {"delivery": "handover", "handover": SCHEDULED_SPLITS},
+            ),
         }
-        targets["workflow"] = (
+        payloads = {
+            name: (cron, target, json.dumps({"dataset": name, **event}))
+            for name, (cron, target, event) in targets.items()
+        }
+        payloads["workflow"] = (
             parameters.workflow_schedule,
             "arn:aws:scheduler:::aws-sdk:glue:startWorkflowRun",
             Fn.sub('{"Name": "${Workflow}"}', {"Workflow": names.workflow}),
         )
-        for name, (expression, target, payload) in targets.items():
+        for name, (expression, target, payload) in payloads.items():
             schedule = scheduler.CfnSchedule(
                 self,
                 f"{_camel(name)}Schedule",

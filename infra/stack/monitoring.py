@@ -11,6 +11,13 @@ from infra.stack.alerts import Alerts
 from infra.stack.names import DATASETS, Names
 from infra.stack.parameters import Parameters
 from infra.stack.permissions import METRICS_NAMESPACE
+from stock_weather_pipeline.cloud.metrics import (
+    BYTES_SCANNED,
+    FAILED_CHECKS,
+    PUBLISH_LAG,
+    ROWS_PUBLISHED,
+    ROWS_QUARANTINED,
+)
 
 _FRESHNESS_S = 900
 _DAY = Duration.days(1)
@@ -61,18 +68,18 @@ class Monitoring(Construct):
             self._alarm(
                 f"{camel}PublishLag",
                 f"The newest published day of {dataset} is too far behind",
-                _own("PublishLagDays", dataset, "Maximum", _DAY),
+                _own(PUBLISH_LAG, dataset, "Maximum", _DAY),
                 threshold=parameters.publish_lag_alarm_days,
             )
             self._alarm(
                 f"{camel}FailedChecks",
                 f"Checks of {dataset} failed",
-                _own("FailedChecks", dataset, "Sum"),
+                _own(FAILED_CHECKS, dataset, "Sum"),
             )
         self._alarm(
             "BytesScanned",
             "The pipeline's queries scanned more in a day than they should cost",
-            cloudwatch.Metric(namespace=METRICS_NAMESPACE, metric_name="BytesScanned", statistic="Sum", period=_DAY),
+            cloudwatch.Metric(namespace=METRICS_NAMESPACE, metric_name=BYTES_SCANNED, statistic="Sum", period=_DAY),
             threshold=parameters.daily_scan_alarm_bytes,
         )
         self._dashboard()
@@ -104,10 +111,10 @@ class Monitoring(Construct):
         names = self._names
         board = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=names.prefix, default_interval=Duration.days(14))
         board.add_widgets(
-            _graph("Days behind", [_own("PublishLagDays", dataset, "Maximum", _DAY) for dataset in DATASETS]),
-            _graph("Rows published", [_own("RowsPublished", dataset, "Sum", _DAY) for dataset in DATASETS]),
-            _graph("Rows in quarantine", [_own("RowsQuarantined", dataset, "Sum", _DAY) for dataset in DATASETS]),
-            _graph("Failed checks", [_own("FailedChecks", dataset, "Sum", _DAY) for dataset in DATASETS]),
+            _graph("Days behind", [_own(PUBLISH_LAG, dataset, "Maximum", _DAY) for dataset in DATASETS]),
+            _graph("Rows published", [_own(ROWS_PUBLISHED, dataset, "Sum", _DAY) for dataset in DATASETS]),
+            _graph("Rows in quarantine", [_own(ROWS_QUARANTINED, dataset, "Sum", _DAY) for dataset in DATASETS]),
+            _graph("Failed checks", [_own(FAILED_CHECKS, dataset, "Sum", _DAY) for dataset in DATASETS]),
         )
         function = {"FunctionName": names.ingest_function}
         board.add_widgets(
@@ -130,7 +137,7 @@ class Monitoring(Construct):
                 "Bytes scanned",
                 [
                     cloudwatch.Metric(
-                        namespace=METRICS_NAMESPACE, metric_name="BytesScanned", statistic="Sum", period=_DAY
+                        namespace=METRICS_NAMESPACE, metric_name=BYTES_SCANNED, statistic="Sum", period=_DAY
                     )
                 ],
             ),

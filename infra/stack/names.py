@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from aws_cdk import Aws
 
-PROD_DATABASE = "stock_weather"
-DATABASES = (PROD_DATABASE, "stock_weather_raw", "stock_weather_parquet", "stock_weather_quarantine")
-DRIFT_DATABASE = "stock_weather_drift"
-DATASETS = ("stock_prices", "weather")
+from stock_weather_pipeline.datasets import PARTITIONED
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Layer
+
+DATABASES = (PROD_DATABASE, *(layer.database for layer in Layer))
+DATASETS = tuple(dataset.name for dataset in PARTITIONED)
 JOBS = ("create-parquet", "check-quality", "publish-prod")
 
 

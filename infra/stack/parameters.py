@@ -5,6 +5,8 @@ from __future__ import annotations
 from aws_cdk import CfnParameter
 from constructs import Construct
 
+from stock_weather_pipeline.settings import OPEN_METEO_URL, POLYGON_URL
+
 RETENTIONS = [1, 3, 5, 7, 14, 30, 60, 90, 180, 365]
 
 
@@ -24,6 +26,11 @@ class Parameters:
         self.locations = self._text(
             "Locations", "Places whose weather is kept, as in STOCK_WEATHER_LOCATIONS.", default="New York;Santa Clara"
         )
+        self.polygon_url = self._text("PolygonUrl", "Where the vendor of prices is.", default=POLYGON_URL)
+        self.open_meteo_url = self._text("OpenMeteoUrl", "Where the vendor of weather is.", default=OPEN_METEO_URL)
+        self.polygon_calls_per_minute = self._number(
+            "PolygonCallsPerMinute", "The quota of the vendor of prices.", default=5, minimum=1, maximum=6000
+        )
         self.alarm_email = self._text(
             "AlarmEmail",
             "Who gets alarms and alerts; empty for nobody.",
@@ -42,6 +49,9 @@ class Parameters:
         )
         self.weather_schedule = self._text(
             "WeatherSchedule", "When weather is fetched, New York time.", default="cron(45 0 * * ? *)"
+        )
+        self.stock_splits_schedule = self._text(
+            "StockSplitsSchedule", "When splits are fetched, New York time.", default="cron(15 0 * * ? *)"
         )
         self.workflow_schedule = self._text(
             "WorkflowSchedule", "When the Glue workflow starts, New York time.", default="cron(30 1 * * ? *)"

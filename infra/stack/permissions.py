@@ -16,7 +16,7 @@ from infra.stack.acknowledged import acknowledge
 from infra.stack.names import DATABASES, Names
 from infra.wildcards import reason_for
 
-RAW_KEYS = ("raw/*", "superseded/*", "coverage/*", "fetches/*", "landing_stamps/*", "lake.json")
+RAW_KEYS = ("raw/*", "superseded/*", "coverage/*", "fetches/*", "landing_stamps/*", "alerts/*", "lake.json")
 LANDING_KEYS = ("landing/*", "landing_taken/*", "landing_rejected/*")
 HANDOVER_KEYS = ("handover/*",)
 PARQUET_KEYS = ("parquet/*", "quarantine/*")
@@ -100,7 +100,10 @@ def _as_reported(resource: str) -> str:
 
 
 def list_buckets(names: Names, *buckets: str) -> iam.PolicyStatement:
-    return allow(("s3:ListBucket", "s3:GetBucketLocation"), [names.bucket_arn(bucket) for bucket in buckets])
+    return allow(
+        ("s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"),
+        [names.bucket_arn(bucket) for bucket in buckets],
+    )
 
 
 def read_objects(names: Names, bucket: str, keys: Sequence[str]) -> iam.PolicyStatement:
@@ -109,7 +112,8 @@ def read_objects(names: Names, bucket: str, keys: Sequence[str]) -> iam.PolicySt
 
 def write_objects(names: Names, bucket: str, keys: Sequence[str]) -> iam.PolicyStatement:
     """Read, write and delete. Deleting in a versioned bucket leaves the version; nobody may delete versions."""
-    actions = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
+    multipart = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+    actions = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", *multipart)
     return allow(actions, [names.bucket_arn(bucket, key) for key in keys])
 
 

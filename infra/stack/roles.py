@@ -8,7 +8,9 @@ from constructs import Construct
 from infra.stack import permissions
 from infra.stack.alerts import Alerts
 from infra.stack.ingestion import Ingestion
-from infra.stack.names import DATABASES, DRIFT_DATABASE, JOBS, PROD_DATABASE, Names
+from infra.stack.names import DATABASES, JOBS, Names
+from stock_weather_pipeline.cloud.drift import DATABASE as DRIFT_DATABASE
+from stock_weather_pipeline.lake.layout import PROD_DATABASE
 
 
 class Roles(Construct):

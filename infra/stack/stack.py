@@ -35,7 +35,7 @@ class StockWeatherStack(Stack):
         Catalog(self, "Catalog", names)
         Athena(self, "Athena", names, parameters)
         ingestion = Ingestion(self, "Ingestion", names, parameters, alerts)
-        GlueJobs(self, "Glue", names, parameters, alerts)
+        GlueJobs(self, "Glue", names, parameters, alerts, ingestion)
         Monitoring(self, "Monitoring", names, parameters, alerts)
         roles = Roles(self, "Roles", names, alerts, ingestion)
         # The tag that costs are told apart by, once it is activated in the account's billing.
