@@ -18,14 +18,14 @@ from infra.aws import Account
 from infra.errors import InfraError, aws_errors
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation.type_defs import ChangeTypeDef, ParameterTypeDef
+    from mypy_boto3_cloudformation.type_defs import ChangeTypeDef, ParameterTypeDef, WaiterConfigTypeDef
 
     from infra.package import Artifacts
 
 TEMPLATE = Path(__file__).parent / "template.json"
 _CHANGE_SET = "stock-weather-deploy"
 _NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
-_POLL = {"Delay": 5, "MaxAttempts": 720}
+_POLL: WaiterConfigTypeDef = {"Delay": 5, "MaxAttempts": 720}
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,8 @@ def locked(needs: Iterable[str], target: Target, lock: Path = LOCK) -> list[Pin]
         name = canonicalize_name(head[1])
         pins[name] = Pin(name, head[2], tuple(re.findall(r"--hash=(sha256:[0-9a-f]{64})", block)))
         via = block.partition("# via")[2]
-        parents[name] = {canonicalize_name(word) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", via)}
-    wanted = {canonicalize_name(name) for name in needs}
+        parents[name] = {str(canonicalize_name(word)) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", via)}
+    wanted: set[str] = {canonicalize_name(name) for name in needs}
     if missing := sorted(wanted - pins.keys()):
         raise InfraError(f"{lock.name} does not lock {', '.join(missing)}: run `make lock`.")
     while more := {name for name in pins.keys() - wanted if parents[name] & wanted}:

@@ -41,6 +41,7 @@ def as_text(template: dict[str, Any]) -> str:
     return json.dumps(template, indent=1, sort_keys=True) + "\n"
 
 
-def write() -> Path:
+def write() -> list[Path]:
+    """Bring the committed templates up to date; returns their paths."""
     TEMPLATE.write_text(as_text(synthesized()), encoding="utf-8")
-    return TEMPLATE
+    return [TEMPLATE]
