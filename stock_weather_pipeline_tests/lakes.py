@@ -68,6 +68,22 @@ def emulated_lake() -> Iterator[tuple[Lake, EmulatedAws]]:
         yield aws_lake(settings, poll_s=0.02), aws
 
 
+@contextmanager
+def lake_of(deployment: str, folder: Path) -> Iterator[Lake]:
+    """An empty lake of a deployment, for a suite that runs on both; the local one is in `folder`."""
+    if deployment == "local":
+        yield local_lake(folder)
+    else:
+        with emulated_lake() as (lake, _):
+            yield lake
+
+
+def replace_files(lake: Lake, table: ExternalTable, day: Day, content: bytes) -> None:
+    """Other bytes in the files of a day, past the engine."""
+    for key in files_of(lake, table, day):
+        lake.objects.write(key, content)
+
+
 def files_of(lake: Lake, table: ExternalTable, day: Day) -> list[str]:
     """Keys of the files that make up a day of a Parquet table."""
     stored = lake.engine.stored(table, [day])

@@ -11,17 +11,14 @@ import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline_tests.lakes import emulated_lake, local_lake
+from stock_weather_pipeline_tests.lakes import lake_of, local_lake
 
 
 @pytest.fixture(params=["local", "aws"])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
     """An empty lake. The local one's folder has a name that patterns and URLs give a meaning to."""
-    if request.param == "local":
-        yield local_lake(tmp_path / "a [lake] #1 %20*")
-        return
-    with emulated_lake() as (lake, _):
-        yield lake
+    with lake_of(request.param, tmp_path / "a [lake] #1 %20*") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from stock_weather_pipeline.lake.layout import Layer, ViewDefinition, days_predi
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lakes import bar, files_of, put_csv
+from stock_weather_pipeline_tests.lakes import bar, files_of, put_csv, replace_files
 
 RAW = external_table(STOCK_PRICES, Layer.RAW)
 PARQUET = external_table(STOCK_PRICES, Layer.PARQUET)
@@ -153,8 +153,7 @@ def test_a_query_that_fails_says_why_in_one_line(filled: Lake) -> None:
 def test_a_corrupt_file_is_named_and_keeps_no_other_day_from_being_read(
     filled: Lake, broken: date, content: bytes
 ) -> None:
-    for key in files_of(filled, PARQUET, broken):
-        filled.objects.write(key, content)
+    replace_files(filled, PARQUET, broken, content)
     with pytest.raises(UnreadableFileError, match=r"\.parquet"):
         filled.engine.query("SELECT * FROM stock_weather_parquet.stock_prices")
     others = [day for day in (MONDAY, TUESDAY, WEDNESDAY) if day != broken]
