@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
-from infra.emulation import EmulatedAws, emulated_aws
 from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day, ExternalTable, Layer, external_table
@@ -19,6 +18,9 @@ from stock_weather_pipeline.partitions import new_york_day, utc_window
 from stock_weather_pipeline.settings import Settings, load_settings
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline.sources.tables import Fetched
+
+if TYPE_CHECKING:
+    from infra.emulation import EmulatedAws
 
 Row = Mapping[str, Any]
 
@@ -58,6 +60,7 @@ def make_account() -> Settings:
 @contextmanager
 def emulated_lake() -> Iterator[tuple[Lake, EmulatedAws]]:
     """A lake on an empty emulated account, and the account. The environment leads there meanwhile."""
+    from infra.emulation import emulated_aws  # moto takes seconds to load
     from stock_weather_pipeline.lake.aws.opening import aws_lake
 
     with emulated_aws() as aws, pytest.MonkeyPatch.context() as patch:

@@ -104,19 +104,18 @@ class AthenaEngine:
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         oldest = datetime.now(timezone.utc) - safety_age
         # Listed before the partitions are read: a file that is pointed at in between is known to be needed.
-        objects = self._objects.list(table.prefix)
+        objects = [(item, *found) for item in self._objects.list(table.prefix) if (found := _attempted_day(item.key))]
         current = {day: self._key(location) for day, location in self._catalog.all_locations(table).items()}
         replaced_at: dict[Day, datetime] = {}
         needed: set[str] = set()
-        for item in objects:
-            day = day_of_key(item.key.split("attempt=")[-1])
+        for item, day in objects:
             if day in current and item.key.startswith(current[day]):
                 needed.add(item.key)
                 replaced_at[day] = max(item.modified_at, replaced_at.get(day, item.modified_at))
         unneeded = []
-        for item in objects:
+        for item, day in objects:
             # Not while a query that began before the day was replaced may still read it.
-            replaced = replaced_at.get(day_of_key(item.key.split("attempt=")[-1]), item.modified_at)
+            replaced = replaced_at.get(day, item.modified_at)
             if item.key not in needed and max(item.modified_at, replaced) < oldest:
                 unneeded.append(item)
         self._objects.delete([item.key for item in unneeded])
@@ -214,6 +213,17 @@ def _on_days(days: Sequence[Day]) -> str:
 
 def _attempt(table: ExternalTable) -> str:
     return f"{table.prefix}attempt={uuid.uuid4().hex}/"
+
+
+def _attempted_day(key: str) -> tuple[Day] | None:
+    """The day that an attempt's file is of; None for a file that no attempt has written."""
+    found = _ATTEMPT.search(key)
+    if found is None:
+        return None
+    try:
+        return (day_of_key(key[found.end() :]),)
+    except ValueError:
+        return None
 
 
 def _version(location: str) -> str:
