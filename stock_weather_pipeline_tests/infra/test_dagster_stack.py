@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from dagster._config import process_config
 from dagster_aws.ecs import EcsRunLauncher
 
@@ -73,7 +73,8 @@ def test_the_password_is_in_no_environment() -> None:
 
 def test_a_run_is_launched_as_the_stacks_task() -> None:
     launcher = instance("infra/dagster.yaml")["run_launcher"]["config"]
-    assert process_config(EcsRunLauncher.config_type(), launcher).success
+    schema = EcsRunLauncher.config_type()  # type: ignore[no-untyped-call]
+    assert process_config(schema, launcher).success
     assert {container(task)["Name"] for task in TASKS.values()} == {launcher["container_name"]}
     (run,) = [name for name, task in TASKS.items() if "Command" not in container(task)]
     for name, task in TASKS.items():
