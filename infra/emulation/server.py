@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -15,10 +16,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from infra.emulation.athena import Athena
+from infra.emulation.cloudformation import complete_cloudformation
+from infra.emulation.glue_definitions import GlueDefinitions
 from infra.emulation.glue_tables import REGION
 from infra.emulation.storage import Storage
 from infra.emulation.traffic import Calls, Faults, Front
 
+_log = logging.getLogger(__name__)
 _active = threading.Lock()
 
 
@@ -60,12 +64,19 @@ def emulated_aws(port: int = 0) -> Iterator[EmulatedAws]:
             calls, faults = Calls(), Faults()
             storage = Storage(Path(folder))
             athena = Athena(storage, faults)
-            front = Front(DomainDispatcherApplication(create_backend_app), calls, faults, {**athena.handlers()})
+            front = Front(
+                DomainDispatcherApplication(create_backend_app),
+                calls,
+                faults,
+                {**athena.handlers(), **GlueDefinitions().handlers()},
+            )
             server = make_server("127.0.0.1", port, front, threaded=True, request_handler=_QuietHandler)
             thread = threading.Thread(target=server.serve_forever, name="emulated-aws", daemon=True)
             thread.start()
+            endpoint_url = f"http://127.0.0.1:{server.server_port}"
             try:
-                yield EmulatedAws(f"http://127.0.0.1:{server.server_port}", calls, faults)
+                with complete_cloudformation(endpoint_url):
+                    yield EmulatedAws(endpoint_url, calls, faults)
             finally:
                 athena.close()
                 server.shutdown()
@@ -81,4 +92,6 @@ class _QuietHandler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
-        """Nothing: tests print what they assert."""
+        """Only what broke in the emulation itself."""
+        if type == "error":
+            _log.error(message, *args)
