@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from infra.deploy import Change
 
 _stack = click.option("--stack", default="stock-weather", show_default=True, help="The stack's name.")
+_dagster_stack = click.option(
+    "--dagster-stack", default="stock-weather-dagster", show_default=True, help="The optional stack's name."
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _set = click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter of the stack.")
 
 
@@ -59,24 +63,16 @@ def package(folder: Path) -> None:
 @main.command()
 @_stack
 @_set
-@click.option("--yes", is_flag=True, help="Do not ask before carrying out the changes.")
+@_yes
 def deploy(stack: str, assignments: Iterable[str], yes: bool) -> None:
     """Create or update the stack, and print the settings for it as lines of .env."""
-    from infra import deploy as deployment
     from infra.aws import open_account
+    from infra.deploy import settings_lines
 
     account = open_account()
-    changes = _planned(account, stack, assignments)
-    if not changes:
-        click.echo(f"{stack} is up to date.", err=True)
-    elif yes or click.confirm(f"Carry out these {len(changes)} changes in account {account.number}?", err=True):
-        deployment.carry_out(account, stack)
-    else:
-        deployment.discard(account, stack)
-        click.echo("Nothing was changed.", err=True)
-        return
-    for line in deployment.settings_lines(account, stack):
-        click.echo(line)
+    if _carried_out(account, stack, _planned(account, stack, assignments), yes):
+        for line in settings_lines(account, stack):
+            click.echo(line)
 
 
 @main.command()
@@ -94,11 +90,44 @@ def diff(stack: str, assignments: Iterable[str]) -> None:
         click.echo(f"{stack} is up to date.", err=True)
 
 
+@main.command("deploy-dagster")
+@_stack
+@_dagster_stack
+@_set
+@_yes
+def deploy_dagster(stack: str, dagster_stack: str, assignments: Iterable[str], yes: bool) -> None:
+    """Create or update the optional stack that runs Dagster, beside a deployed main stack."""
+    from infra import deploy as deployment
+    from infra.aws import open_account
+
+    account = open_account()
+    main_stack, chosen = deployment.outputs(account, stack), _chosen(assignments)
+    taken = {name: main_stack[name] for name in deployment.parameters_of(deployment.DAGSTER_TEMPLATE) & set(main_stack)}
+    bucket = deployment.artifact_bucket(account, chosen.get("Prefix", "stock-weather"))
+    changes = deployment.plan(account, dagster_stack, bucket, {**taken, **chosen}, deployment.DAGSTER_TEMPLATE)
+    _show(changes)
+    _carried_out(account, dagster_stack, changes, yes)
+
+
+@main.command("destroy-dagster")
+@_dagster_stack
+@_yes
+def destroy_dagster(dagster_stack: str, yes: bool) -> None:
+    """Take the optional stack down; a snapshot of its database is kept."""
+    from infra.aws import open_account
+    from infra.destroy import delete_stack
+
+    account = open_account()
+    if not yes:
+        click.confirm(f"Destroy {dagster_stack} in account {account.number}, {account.region}?", abort=True, err=True)
+    delete_stack(account, dagster_stack)
+
+
 @main.command()
 @_stack
 @click.option("--prefix", default="stock-weather", show_default=True, help="The stack's parameter Prefix.")
 @click.option("--delete-data", is_flag=True, help="Also delete every object the pipeline made, for good.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@_yes
 def destroy(stack: str, prefix: str, delete_data: bool, yes: bool) -> None:
     """Take the stack down. Data is kept unless told otherwise."""
     from infra.aws import open_account
@@ -158,9 +187,28 @@ def _planned(account: Account, stack: str, assignments: Iterable[str]) -> list[C
         for key in deployment.upload(account, bucket, artifacts):
             click.echo(f"uploaded s3://{bucket}/{key}", err=True)
     changes = deployment.plan(account, stack, bucket, {**artifacts.parameters(bucket), **chosen})
+    _show(changes)
+    return changes
+
+
+def _show(changes: Iterable[Change]) -> None:
     for change in changes:
         click.echo(str(change), err=True)
-    return changes
+
+
+def _carried_out(account: Account, stack: str, changes: list[Change], yes: bool) -> bool:
+    """Carry out what was planned, if that is wanted. True when the stack is as it was asked for."""
+    from infra import deploy as deployment
+
+    if not changes:
+        click.echo(f"{stack} is up to date.", err=True)
+    elif yes or click.confirm(f"Carry out these {len(changes)} changes in account {account.number}?", err=True):
+        deployment.carry_out(account, stack)
+    else:
+        deployment.discard(account, stack)
+        click.echo("Nothing was changed.", err=True)
+        return False
+    return True
 
 
 def _chosen(assignments: Iterable[str]) -> dict[str, str]:

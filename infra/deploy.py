@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from infra.package import Artifacts
 
 TEMPLATE = Path(__file__).parent / "template.json"
+DAGSTER_TEMPLATE = Path(__file__).parent / "dagster_template.json"
 _CHANGE_SET = "stock-weather-deploy"
 _NOTHING_TO_DO = ("didn't contain changes", "No updates are to be performed")
 _POLL: WaiterConfigTypeDef = {"Delay": 5, "MaxAttempts": 720}
@@ -222,6 +223,11 @@ def settings_lines(account: Account, stack: str) -> list[str]:
         "STOCK_WEATHER_DEPLOYMENT=aws",
         *(f"{name}={value}" for name, value in sorted(settings.items())),
     ]
+
+
+def parameters_of(template: Path) -> set[str]:
+    """The names of a template's parameters."""
+    return set(json.loads(template.read_text(encoding="utf-8"))["Parameters"])
 
 
 def _current_parameters(account: Account, stack: str) -> dict[str, str]:

@@ -23,19 +23,25 @@ def destroy(account: Account, stack: str, prefix: str, delete_data: bool) -> lis
 
     Doing it again, or after it was interrupted, deletes what is left.
     """
-    if stack_status(account, stack) is not None:
-        cloudformation = account.cloudformation
-        with aws_errors(f"delete the stack {stack}"):
-            cloudformation.delete_stack(StackName=stack)
-            try:
-                cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig=_POLL)
-            except WaiterError as error:
-                raise InfraError(
-                    f"The stack {stack} could not be deleted ({error.kwargs['reason']}): see its events, try again."
-                ) from None
+    delete_stack(account, stack)
     for purpose in ("artifacts", *(DATA if delete_data else ())):
         delete_bucket(account, account.bucket(prefix, purpose))
     return [name for name in (account.bucket(prefix, purpose) for purpose in DATA) if _exists(account, name)]
+
+
+def delete_stack(account: Account, stack: str) -> None:
+    """Delete a stack and wait for it; one that is not there is fine."""
+    if stack_status(account, stack) is None:
+        return
+    cloudformation = account.cloudformation
+    with aws_errors(f"delete the stack {stack}"):
+        cloudformation.delete_stack(StackName=stack)
+        try:
+            cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig=_POLL)
+        except WaiterError as error:
+            raise InfraError(
+                f"The stack {stack} could not be deleted ({error.kwargs['reason']}): see its events, try again."
+            ) from None
 
 
 def delete_bucket(account: Account, name: str) -> None:

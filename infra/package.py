@@ -32,7 +32,6 @@ GLUE_SCRIPTS = ("check_quality.py", "create_parquet.py", "drift.py", "publish_pr
 GLUE_NEEDS = (
     "boto3",
     "dagster-pipes",
-    "exchange-calendars",
     "pyarrow",
     "pyathena",
     "pydantic-settings",

@@ -21,16 +21,25 @@ ALLOWED = {
     r"arn:\$\{AWS::Partition\}:logs:\$\{AWS::Region\}:\$\{AWS::AccountId\}:log-group:[^*]+:log-stream:\*": (
         "Log streams of one log group: the service names them."
     ),
+    r"arn:\$\{AWS::Partition\}:ecs:\$\{AWS::Region\}:\$\{AWS::AccountId\}:task/\$\{Prefix\}-dagster/\*": (
+        "Tasks of one cluster: each run is one, named when it starts."
+    ),
 }
 """Pattern of a resource: why it may end in a wildcard."""
 
+_SSM = "The action knows no resources; it is how the account's own people reach the UI."
 ANY_RESOURCE = {
     "cloudwatch:PutMetricData": "Metrics have no ARN; a condition allows one namespace only.",
     "cloudwatch:GetMetricData": "Metrics have no ARN and the action knows no condition; it reads numbers only.",
     "athena:ListWorkGroups": "Listing has no ARN; Grafana's editor offers the names.",
     "athena:ListDataCatalogs": "Listing has no ARN; Grafana's editor offers the names.",
     "ecr:GetAuthorizationToken": "A registry's log-in token has no ARN; what it may pull is another statement's.",
-    "ecs:DescribeTasks": "Tasks are named when they start; a condition allows one cluster only.",
+    "ecs:DescribeTaskDefinition": "The action knows no resources; it reads definitions only.",
+    "ec2:DescribeNetworkInterfaces": "The action knows no resources; a run is started in the network of the daemon.",
+    "ssmmessages:CreateControlChannel": _SSM,
+    "ssmmessages:CreateDataChannel": _SSM,
+    "ssmmessages:OpenControlChannel": _SSM,
+    "ssmmessages:OpenDataChannel": _SSM,
 }
 """Action that may be allowed on `*`: why."""
 

@@ -176,5 +176,4 @@ def _own(name: str, dataset: str, statistic: str, period: Duration = _MINUTES) -
         dimensions_map={"Dataset": dataset},
         statistic=statistic,
         period=period,
-        label=dataset,
     )

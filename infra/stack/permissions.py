@@ -65,7 +65,27 @@ def role(
         assumed_by=trusted,
         inline_policies={"access": iam.PolicyDocument(statements=list(statements))},
     )
-    stack = Stack.of(scope)
+    _acknowledge_wildcards(made, statements)
+    return made
+
+
+def attach(
+    scope: Construct, construct_id: str, role_name: str, statements: Sequence[iam.PolicyStatement]
+) -> iam.CfnRolePolicy:
+    """More statements for a role of another stack, with the same rule for wildcards."""
+    made = iam.CfnRolePolicy(
+        scope,
+        construct_id,
+        role_name=role_name,
+        policy_name=construct_id,
+        policy_document=iam.PolicyDocument(statements=list(statements)),
+    )
+    _acknowledge_wildcards(made, statements)
+    return made
+
+
+def _acknowledge_wildcards(made: Construct, statements: Sequence[iam.PolicyStatement]) -> None:
+    stack = Stack.of(made)
     for statement in statements:
         content = stack.resolve(statement.to_json())
         actions = content["Action"] if isinstance(content["Action"], list) else [content["Action"]]
@@ -75,11 +95,9 @@ def role(
                 continue
             reason = reason_for(resource, actions)
             if reason is None:
-                raise ValueError(
-                    f"{construct_id} may {', '.join(actions)} on {resource}: give infra/wildcards.py the reason"
-                )
+                where = made.node.path
+                raise ValueError(f"{where} may {', '.join(actions)} on {resource}: give infra/wildcards.py the reason")
             acknowledge(made, f"AwsSolutions-IAM5[Resource::{_as_reported(resource)}]", reason)
-    return made
 
 
 def flat(value: Any) -> str:
