@@ -15,7 +15,7 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import ChangeSet
+from moto.cloudformation.models import ChangeSet, Stack
 from moto.core.common_models import CloudFormationModel
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.access_control import PermissionResult
@@ -566,6 +566,11 @@ def _update(
 _moto_update = parsing.parse_and_update_resource
 
 
+def _existing(stack: Stack) -> list[Any]:
+    """moto's own lists an empty resource for each whose condition does not hold."""
+    return [resource for resource in stack.resource_map.values() if resource is not None]
+
+
 def _apply(change_set: ChangeSet) -> None:
     """moto's own leaves the outputs as they were."""
     change_set.stack.update(change_set.template, parameters=change_set.parameters)
@@ -584,5 +589,6 @@ def complete_cloudformation(endpoint_url: str) -> Iterator[None]:
         stack.enter_context(patch.object(parsing, "resource_name_property_from_type", _name_property))
         stack.enter_context(patch.object(parsing, "parse_and_update_resource", _update))
         stack.enter_context(patch.object(ChangeSet, "apply", _apply))
+        stack.enter_context(patch.object(Stack, "stack_resources", property(_existing)))
         stack.enter_context(patch.object(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL))
         yield

@@ -1,0 +1,130 @@
+"""The committed stack, deployed with the real packages, ingests and publishes without Dagster.
+
+The packages hold the sources only: what they import is this environment's, so that no test needs an index.
+"""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from infra import deploy, package, smoke
+from infra.aws import Account, open_account
+from infra.emulation import EmulatedAws, emulated_aws
+from stock_weather_pipeline.sandbox import Sandbox
+
+STACK = "stock-weather"
+DAYS = {"--start": "2024-06-03", "--end": "2024-06-04"}
+
+
+def packed(path: Path, *folders: str) -> bytes:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(package.ROOT / "infra/__init__.py", "infra/__init__.py")
+        for folder in folders:
+            for file in (package.ROOT / folder).rglob("*"):
+                if file.suffix in (".py", ".sql", ".typed"):
+                    archive.write(file, file.relative_to(package.ROOT))
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def deployed(vendor: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmulatedAws, Account]]:
+    folder = tmp_path_factory.mktemp("packages")
+    with emulated_aws() as aws, pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        account = open_account()
+        bucket = deploy.artifact_bucket(account, STACK)
+        files = {
+            "ingest.zip": packed(folder / "ingest.zip", "stock_weather_pipeline", "infra/ingest"),
+            "glue/package.whl": packed(folder / "package.whl", "stock_weather_pipeline"),
+            **{f"glue/{s}": (package.ROOT / "infra/glue" / s).read_bytes() for s in package.GLUE_SCRIPTS},
+        }
+        for key, data in files.items():
+            account.s3.put_object(Bucket=bucket, Key=key, Body=data)
+        chosen = {
+            "ArtifactBucket": bucket,
+            "IngestPackageKey": "ingest.zip",
+            "GlueScriptsPrefix": "glue",
+            "GlueModules": f"s3://{bucket}/glue/package.whl",
+            "OpenMeteoUrl": vendor.url,
+            "PolygonUrl": vendor.url,
+            "PolygonCallsPerMinute": "6000",
+            "RunWithoutDagster": "true",
+        }
+        assert deploy.plan(account, STACK, bucket, chosen)
+        outputs = deploy.carry_out(account, STACK)
+        boto3.client("secretsmanager").put_secret_value(SecretId=outputs["PolygonSecretArn"], SecretString="a-key")
+        yield aws, account
+
+
+def athena_rows(sql: str) -> list[tuple[str | None, ...]]:
+    athena = boto3.client("athena")
+    query = athena.start_query_execution(QueryString=sql, WorkGroup=STACK)["QueryExecutionId"]
+    deadline = time.monotonic() + 60
+    while True:
+        status = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"]
+        if status["State"] not in ("QUEUED", "RUNNING"):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert status["State"] == "SUCCEEDED", status
+    rows = athena.get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"]
+    return [tuple(cell.get("VarCharValue") for cell in row["Data"]) for row in rows[1:]]
+
+
+def job(aws: EmulatedAws, name: str) -> Any:
+    run = boto3.client("glue").start_job_run(JobName=f"{STACK}-{name}", Arguments=DAYS)["JobRunId"]
+    aws.settle()
+    return aws.glue_jobs.job_runs[run]
+
+
+def test_the_smoke_test_finds_every_resource_and_everything_working(
+    deployed: tuple[EmulatedAws, Account],
+) -> None:
+    _, account = deployed
+    looked, worked = list(smoke.look(account, STACK)), list(smoke.work(account, STACK))
+    assert len(looked) > 60
+    assert [str(finding) for finding in (*looked, *worked) if finding.problem] == []
+
+
+def test_what_schedules_fetch_is_delivered_typed_judged_and_published(deployed: tuple[EmulatedAws, Account]) -> None:
+    aws, _ = deployed
+    aws.functions.fire_schedule(f"{STACK}-stock-prices", datetime(2024, 6, 4, 5, tzinfo=timezone.utc))
+    aws.functions.fire_schedule(f"{STACK}-weather", datetime(2024, 6, 5, 5, tzinfo=timezone.utc))
+    aws.functions.fire_schedule(f"{STACK}-stock-splits", datetime(2024, 6, 4, 5, tzinfo=timezone.utc))
+    aws.settle()
+    assert [(i.event, i.error) for i in aws.functions.invocations if i.error] == []
+    assert len(aws.firehose.flush()) == 2
+    for name in ("create-parquet", "check-quality", "publish-prod"):
+        run = job(aws, name)
+        assert run.state == "SUCCEEDED", (name, run.log)
+    prices = athena_rows("SELECT trade_date, count(*) AS n FROM stock_weather.stock_prices GROUP BY trade_date")
+    assert prices == [("2024-06-03", "1")]
+    weather = athena_rows("SELECT count(*) AS n, count(DISTINCT location) AS places FROM stock_weather.weather")
+    assert weather[0][0] == str(24 * int(weather[0][1] or 0))
+    assert athena_rows("SELECT close FROM stock_weather.moving_averages") == athena_rows(
+        "SELECT close FROM stock_weather.stock_prices_adjusted"
+    )
+
+
+def test_the_schedule_of_the_workflow_starts_its_jobs_one_after_the_other(
+    deployed: tuple[EmulatedAws, Account],
+) -> None:
+    aws, _ = deployed
+    aws.functions.fire_schedule(f"{STACK}-workflow")
+    aws.settle()
+    *_, run = aws.glue_jobs.workflow_runs.values()
+    assert run.done == [
+        ("crawler", f"{STACK}-raw", "SUCCEEDED"),
+        ("job", f"{STACK}-create-parquet", "SUCCEEDED"),
+        ("job", f"{STACK}-check-quality", "SUCCEEDED"),
+        ("job", f"{STACK}-publish-prod", "SUCCEEDED"),
+    ]
