@@ -22,6 +22,7 @@ from stock_weather_pipeline.layers.maintenance import (
     SAFETY_AGE,
     SUPERSEDED_KEPT_FOR,
     delete_superseded,
+    delete_unneeded,
     maintain_table,
 )
 
@@ -52,6 +53,16 @@ class SupersededConfig(dg.Config):
     keep_days: int = Field(default=SUPERSEDED_KEPT_FOR.days, ge=0, description="Days since the file was replaced.")
 
 
+class UnneededConfig(dg.Config):
+    """When a file is old enough to be deleted."""
+
+    safety_age_s: float = Field(
+        default=SAFETY_AGE.total_seconds(),
+        ge=0,
+        description="Seconds in which no write and no query that has begun can still be running.",
+    )
+
+
 class RunsConfig(dg.Config):
     """How long runs are kept."""
 
@@ -59,8 +70,13 @@ class RunsConfig(dg.Config):
 
 
 def maintenance_assets() -> list[dg.AssetsDefinition]:
-    """One asset for each prod table, then superseded raw files, then Dagster's runs."""
-    return [*(_table_asset(dataset) for dataset in (*DATASETS.values(), AUDITS)), _superseded_asset(), _runs_asset()]
+    """One asset for each prod table, then superseded raw files, unneeded Parquet files, and Dagster's runs."""
+    return [
+        *(_table_asset(dataset) for dataset in (*DATASETS.values(), AUDITS)),
+        _superseded_asset(),
+        _unneeded_asset(),
+        _runs_asset(),
+    ]
 
 
 def _table_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -117,6 +133,24 @@ def _superseded_asset() -> dg.AssetsDefinition:
                 "bytes_deleted": sum(one.bytes_deleted for one in done),
                 "files_kept": sum(one.kept for one in done),
             }
+        )
+
+    return asset
+
+
+def _unneeded_asset() -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["maintenance", "unneeded_parquet_files"],
+        group_name=GROUP,
+        owners=OWNERS,
+        description="Deletes files of typed rows that no day needs, such as those of killed or repeated attempts.",
+    )
+    def asset(config: UnneededConfig, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        with clear_failure():
+            age = timedelta(seconds=config.safety_age_s)
+            deleted = [item for dataset in DATASETS.values() for item in delete_unneeded(lake, dataset, age)]
+        return dg.MaterializeResult(
+            metadata={"files_deleted": len(deleted), "bytes_deleted": sum(item.size_bytes for item in deleted)}
         )
 
     return asset

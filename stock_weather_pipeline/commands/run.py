@@ -156,7 +156,8 @@ def _say(
         console.print(f"  run {run_id}; its log: {name} dev", style="dim", soft_wrap=True)
     for sentence in failed_checks:
         console.print("[bold red]check failed[/]", escape(sentence), soft_wrap=True)
-    console.print(f"Tables are in {settings.data_home / 'lake'}", soft_wrap=True)
+    place = settings.data_home / "lake" if settings.deployment == "local" else f"s3://{settings.parquet_bucket}"
+    console.print(f"Tables are in {place}", soft_wrap=True)
     console.print("Next:")
     for example in (
         f'{name} query "{_example(settings, statuses)}"',

@@ -51,5 +51,11 @@ def delete_superseded(
     return SupersededFiles(len(outdated), _size(outdated), len(held) - len(outdated))
 
 
+def delete_unneeded(lake: Lake, dataset: Dataset, safety_age: timedelta = SAFETY_AGE) -> list[StoredObject]:
+    """Delete the files of the typed and quarantined rows that no day needs, and return them."""
+    tables = (external_table(dataset, layer) for layer in (Layer.PARQUET, Layer.QUARANTINE))
+    return [item for table in tables for item in lake.engine.delete_unneeded(table, safety_age)]
+
+
 def _size(items: Sequence[StoredObject]) -> int:
     return sum(item.size_bytes for item in items)

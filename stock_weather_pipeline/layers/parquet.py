@@ -55,7 +55,8 @@ def _outputs(dataset: Dataset) -> list[Output]:
         Output(external_table(dataset, Layer.PARQUET), ", ".join(dataset.column_names), "reason IS NULL"),
         Output(
             external_table(dataset, Layer.QUARANTINE),
-            ", ".join([*(f"raw_{name} AS {name}" for name in dataset.column_names), "reason"]),
+            # An empty field is NULL to one engine and '' to another.
+            ", ".join([*(f"NULLIF(raw_{name}, '') AS {name}" for name in dataset.column_names), "reason"]),
             "reason IS NOT NULL",
         ),
     ]

@@ -54,6 +54,7 @@ def test_every_maintenance_asset_reports_its_metrics(tmp_path: Path) -> None:
         *(f"maintenance/{name}" for name in DATASETS),
         "maintenance/audits",
         "maintenance/superseded_raw_files",
+        "maintenance/unneeded_parquet_files",
         "maintenance/runs",
     }
     assert {group for asset in assets for group in asset.group_names_by_key.values()} == {"maintenance"}

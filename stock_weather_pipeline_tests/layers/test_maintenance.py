@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS
 from stock_weather_pipeline.lake.layout import Layer, external_table, superseded_prefix
-from stock_weather_pipeline.layers.maintenance import delete_superseded, maintain_table
+from stock_weather_pipeline.layers.maintenance import delete_superseded, delete_unneeded, maintain_table
 from stock_weather_pipeline_tests.lakes import land_prices, local_lake
 
 DAY = date(2024, 3, 5)
@@ -44,3 +44,4 @@ def test_there_may_be_nothing_to_look_after(tmp_path: Path) -> None:
     lake = local_lake(tmp_path)
     assert maintain_table(lake, STOCK_PRICES) is None
     assert delete_superseded(lake, STOCK_SPLITS).deleted == 0
+    assert delete_unneeded(lake, STOCK_PRICES) == []

@@ -158,7 +158,7 @@ def test_rows_of_a_holiday_go_to_quarantine_and_leave_when_the_vendor_corrects_t
     assert [(row["ticker"], row["day"]) for row in lake.rows(sql)] == [("B", "15")]
     put(lake, bar(FRIDAY), bar(TUESDAY))
     assert lake.rows(sql) == []
-    assert stored(lake, "quarantine/") == {}
+    assert lake.engine.stored(QUARANTINE, [date(2024, 1, n) for n in range(12, 17)]) == {}
 
 
 def test_quarantined_rows_of_sessions_are_the_typings_and_stay(lake: Lake) -> None:
