@@ -106,8 +106,9 @@ def upload(account: Account, bucket: str, artifacts: Artifacts) -> list[str]:
 
 def plan(
     account: Account, stack: str, bucket: str, chosen: Mapping[str, str], template: Path = TEMPLATE
-) -> list[Change]:
-    """Make the change set of a deployment. An empty list: nothing would change, and no change set is left.
+) -> list[Change] | None:
+    """Make the change set of a deployment. None: nothing would change, and no change set is left. An empty list: no
+    resource changes, but something else of the stack does, such as an output.
 
     `chosen` are the parameters given now; the others keep what they have, or their default in a new stack.
     """
@@ -145,7 +146,7 @@ def plan(
             )
             discard(account, stack)
             if any(text in reason for text in _NOTHING_TO_DO):
-                return []
+                return None
             raise InfraError(f"The deployment of {stack} cannot be planned: {reason}") from None
         changes: list[ChangeTypeDef] = []
         for page in cloudformation.get_paginator("describe_change_set").paginate(
