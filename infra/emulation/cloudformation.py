@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
@@ -24,32 +22,12 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 
 from infra.emulation.glue_tables import REGION
-from infra.emulation.traffic import INTERNAL_KEY
+from infra.emulation.internal import InternalClients
 
 Properties = dict[str, Any]
 
 
-@dataclass
-class _Clients:
-    """boto3 clients of the emulation itself, whose calls are neither counted nor answered with faults."""
-
-    endpoint_url: str = ""
-    by_service: dict[str, Any] = field(default_factory=dict)
-
-    def of(self, service: str) -> Any:
-        if service not in self.by_service:
-            self.by_service[service] = boto3.client(  # type: ignore[call-overload]
-                service,
-                endpoint_url=self.endpoint_url,
-                region_name=REGION,
-                aws_access_key_id=INTERNAL_KEY,
-                aws_secret_access_key=INTERNAL_KEY,
-                config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
-            )
-        return self.by_service[service]
-
-
-_clients = _Clients()
+_clients = InternalClients("")
 
 
 def _same(name: str, properties: Properties) -> Properties:
@@ -600,14 +578,11 @@ def complete_cloudformation(endpoint_url: str) -> Iterator[None]:
     Policies of buckets are kept but not enforced: moto reads no conditions, and would take a rule against plain HTTP,
     which is all there is here, for a rule against everything.
     """
-    _clients.endpoint_url = endpoint_url
+    _clients.connect(endpoint_url)
     with ExitStack() as stack:
         stack.enter_context(patch.object(parsing, "resource_class_from_type", _class_of))
         stack.enter_context(patch.object(parsing, "resource_name_property_from_type", _name_property))
         stack.enter_context(patch.object(parsing, "parse_and_update_resource", _update))
         stack.enter_context(patch.object(ChangeSet, "apply", _apply))
         stack.enter_context(patch.object(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL))
-        try:
-            yield
-        finally:
-            _clients.by_service.clear()
+        yield

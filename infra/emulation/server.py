@@ -17,8 +17,12 @@ from werkzeug.serving import make_server
 
 from infra.emulation.athena import Athena
 from infra.emulation.cloudformation import complete_cloudformation
+from infra.emulation.firehose import Firehose
+from infra.emulation.functions import Functions
 from infra.emulation.glue_definitions import GlueDefinitions
+from infra.emulation.glue_jobs import GlueJobs
 from infra.emulation.glue_tables import REGION
+from infra.emulation.internal import InternalClients
 from infra.emulation.storage import Storage
 from infra.emulation.traffic import Calls, Faults, Front
 
@@ -28,11 +32,17 @@ _active = threading.Lock()
 
 @dataclass(frozen=True)
 class EmulatedAws:
-    """A running emulation. `calls` counts what clients asked for; `faults` says what goes wrong next."""
+    """A running emulation. `calls` counts what clients asked for; `faults` says what goes wrong next.
+
+    Time does not pass in it: `firehose.flush` ends a buffering interval, `functions.fire_schedule` fires a schedule.
+    """
 
     endpoint_url: str
     calls: Calls
     faults: Faults
+    firehose: Firehose
+    functions: Functions
+    glue_jobs: GlueJobs
 
     @property
     def environment(self) -> dict[str, str]:
@@ -40,17 +50,12 @@ class EmulatedAws:
 
         PyArrow and PyIceberg do not read the endpoint from there: they are to be given it.
         """
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "emulated",
-            "AWS_SECRET_ACCESS_KEY": "emulated",
-            "AWS_SESSION_TOKEN": "emulated",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
+        return _environment(self.endpoint_url)
+
+    def settle(self) -> None:
+        """Wait until nothing runs any more that was started asynchronously: functions, jobs, workflows."""
+        self.functions.settle()
+        self.glue_jobs.settle()
 
 
 @contextmanager
@@ -59,32 +64,55 @@ def emulated_aws(port: int = 0) -> Iterator[EmulatedAws]:
     if not _active.acquire(blocking=False):
         raise RuntimeError("An emulated AWS runs already in this process: leave its context first.")
     try:
-        with tempfile.TemporaryDirectory(prefix="emulated-aws-") as folder:
+        with tempfile.TemporaryDirectory(prefix="emulated-aws-") as name:
             BackendDict.reset()
-            calls, faults = Calls(), Faults()
-            storage = Storage(Path(folder))
-            athena = Athena(storage, faults)
-            front = Front(
-                DomainDispatcherApplication(create_backend_app),
-                calls,
-                faults,
-                {**athena.handlers(), **GlueDefinitions().handlers()},
-            )
-            server = make_server("127.0.0.1", port, front, threaded=True, request_handler=_QuietHandler)
-            thread = threading.Thread(target=server.serve_forever, name="emulated-aws", daemon=True)
-            thread.start()
-            endpoint_url = f"http://127.0.0.1:{server.server_port}"
-            try:
-                with complete_cloudformation(endpoint_url):
-                    yield EmulatedAws(endpoint_url, calls, faults)
-            finally:
-                athena.close()
-                server.shutdown()
-                thread.join()
-                server.server_close()
-                BackendDict.reset()
+            with _running(Path(name), port) as running:
+                yield running
+            BackendDict.reset()
     finally:
         _active.release()
+
+
+@contextmanager
+def _running(folder: Path, port: int) -> Iterator[EmulatedAws]:
+    front = Front(DomainDispatcherApplication(create_backend_app), Calls(), Faults())
+    server = make_server("127.0.0.1", port, front, threaded=True, request_handler=_QuietHandler)
+    endpoint_url = f"http://127.0.0.1:{server.server_port}"
+    environment = _environment(endpoint_url)
+    clients = InternalClients(endpoint_url)
+    storage = Storage(folder)
+    athena = Athena(storage, front.faults)
+    firehose = Firehose(storage, front.faults, clients)
+    functions = Functions(folder, front.faults, clients, environment)
+    glue_jobs = GlueJobs(folder, storage, clients, environment)
+    for service in (athena, firehose, functions, glue_jobs, GlueDefinitions()):
+        front.handlers.update(service.handlers())
+    thread = threading.Thread(target=server.serve_forever, name="emulated-aws", daemon=True)
+    thread.start()
+    try:
+        with complete_cloudformation(endpoint_url):
+            yield EmulatedAws(endpoint_url, front.calls, front.faults, firehose, functions, glue_jobs)
+    finally:
+        athena.close()
+        functions.settle()
+        glue_jobs.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _environment(endpoint_url: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": "emulated",
+        "AWS_SECRET_ACCESS_KEY": "emulated",
+        "AWS_SESSION_TOKEN": "emulated",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
 
 
 class _QuietHandler(MotoRequestHandler):

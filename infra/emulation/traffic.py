@@ -250,7 +250,9 @@ def _handled(handler: Handler, service: str, operation: str, request: Request, i
     )
     result = handler(dict(parameters))
     answer = get_serializer_class(service, protocol)(operation_model).serialize(result)
-    return Response(answer["body"], status=answer["status_code"], headers=answer["headers"])
+    members = operation_model.output_shape.members if operation_model.output_shape else {}
+    status = next((result[n] for n, s in members.items() if s.serialization.get("location") == "statusCode"), None)
+    return Response(answer["body"], status=status or answer["status_code"], headers=answer["headers"])
 
 
 def _error(error: AwsError, service: str, request: Request) -> Response:

@@ -11,7 +11,7 @@ from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.previews import last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
-    clear_failure,
+    accounted,
     days_of,
     materialized,
     named,
@@ -49,7 +49,7 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with clear_failure():
+        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
             unreadable = type_days(lake, dataset, days)
             findings = audit(lake, dataset, days, unreadable)
             if len(unreadable) == len(days):
@@ -65,7 +65,7 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
             context,
             _metadata(stored, days, findings),
             {day: stored[day].version if day in stored else "" for day in days},
-            {"preview": last_rows(rows)},
+            {"preview": last_rows(rows), **cost},
         )
 
     return asset
