@@ -244,20 +244,12 @@ def _parameters(
     unknown = sorted(set(chosen) - set(declared))
     if unknown:
         raise InfraError(f"The stack has no parameter {unknown[0]}: it has {', '.join(sorted(declared))}.")
-    missing = sorted(
-        name
-        for name, about in declared.items()
-        if name not in chosen and name not in current and "Default" not in about
-    )
+    defaults = {name: str(about["Default"]) for name, about in declared.items() if "Default" in about}
+    values = {**defaults, **current, **chosen}
+    missing = sorted(set(declared) - set(values))
     if missing:
         raise InfraError(f"The stack needs a value for {', '.join(missing)}.")
-    given: list[ParameterTypeDef] = [
-        {"ParameterKey": name, "ParameterValue": value} for name, value in sorted(chosen.items())
-    ]
-    kept: list[ParameterTypeDef] = [
-        {"ParameterKey": name, "UsePreviousValue": True} for name in sorted(set(declared) & set(current) - set(chosen))
-    ]
-    return given + kept
+    return [{"ParameterKey": name, "ParameterValue": values[name]} for name in sorted(declared)]
 
 
 def _change(change: ChangeTypeDef) -> Change:
