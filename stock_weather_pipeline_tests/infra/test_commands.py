@@ -16,7 +16,8 @@ from infra.__main__ import main
 from infra.aws import open_account
 from infra.emulation import EmulatedAws, emulated_aws
 from infra.package import Artifacts
-from infra.smoke import look, work
+from infra.smoke import look
+from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline.settings import Settings
 from stock_weather_pipeline_tests.infra.templates import INFRA, load
 
@@ -25,11 +26,13 @@ SOME = ["--set", "AlarmEmail=somebody@example.com"]
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EmulatedAws]:
-    """An empty account; packages are the scripts and the handler alone, which need no package index."""
+    """An empty account; packages hold our own code alone, which needs no package index."""
     zipped = tmp_path / "ingest.zip"
     with zipfile.ZipFile(zipped, "w") as archive:
-        for path in (INFRA / "ingest").glob("*.py"):
-            archive.write(path, f"infra/ingest/{path.name}")
+        for path in (INFRA / "__init__.py", *(INFRA / "ingest").glob("*.py")):
+            archive.write(path, path.relative_to(INFRA.parent))
+        for path in (INFRA.parent / "stock_weather_pipeline").rglob("*.py"):
+            archive.write(path, path.relative_to(INFRA.parent))
     scripts = {f"glue/0/{name}": INFRA / "glue" / name for name in package.GLUE_SCRIPTS}
     artifacts = Artifacts({"ingest/0.zip": zipped, **scripts}, "ingest/0.zip", "glue/0", "glue/0/x.whl", ("one==1",))
     monkeypatch.setattr(package, "build", lambda _folder: artifacts)
@@ -130,24 +133,26 @@ def test_every_resource_is_found_at_its_service(aws: EmulatedAws) -> None:
     assert len(findings) == len(load()["Resources"])
 
 
-def test_athena_answers_and_the_topic_takes_a_message(aws: EmulatedAws) -> None:
-    infra("deploy", "--yes", *SOME)
-    findings = {finding.what: finding.problem for finding in work(open_account(), "stock-weather")}
-    assert findings["Athena answers a query"] == ""
-    assert findings["the topic takes a message"] == ""
+def test_smoke_has_the_stack_work_and_leaves_nothing_behind(aws: EmulatedAws, vendor: Sandbox) -> None:
+    infra("deploy", "--yes", *SOME, "--set", f"OpenMeteoUrl={vendor.url}")
+    result = infra("smoke")
+    assert result.exit_code == 0, result.output
+    well = len(load()["Resources"]) + 3
+    assert result.stdout == f"{well} of {well} are well.\n"
+    assert client("s3").list_objects_v2(Bucket=bucket("raw"))["KeyCount"] == 0
 
 
-def test_smoke_names_what_somebody_took_away(aws: EmulatedAws) -> None:
-    infra("deploy", "--yes", *SOME)
+def test_smoke_names_what_somebody_took_away(aws: EmulatedAws, vendor: Sandbox) -> None:
+    infra("deploy", "--yes", *SOME, "--set", f"OpenMeteoUrl={vendor.url}")
     client("glue").delete_crawler(Name="stock-weather-raw")
     client("s3").delete_bucket_policy(Bucket=bucket("raw"))
-    client("sns").delete_topic(TopicArn=f"arn:aws:sns:us-east-1:123456789012:{'stock-weather-alerts'}")
+    client("lambda").delete_function(FunctionName="stock-weather-ingest")
     result = infra("smoke")
     assert result.exit_code == 1
     bad = [line for line in result.stdout.splitlines() if line.startswith("BAD")]
     assert any("AWS::Glue::Crawler stock-weather-raw: its service answers" in line for line in bad)
     assert any("AWS::S3::BucketPolicy" in line for line in bad)
-    assert any("the topic takes a message" in line for line in bad)
+    assert any("the function fetches a day of weather: Could not do it" in line for line in bad)
 
 
 def test_the_key_is_put_into_the_secret_and_shown_nowhere(aws: EmulatedAws) -> None:
