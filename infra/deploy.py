@@ -72,6 +72,7 @@ def artifact_bucket(account: Account, prefix: str) -> str:
                 "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
             },
         )
+        s3.put_bucket_policy(Bucket=name, Policy=json.dumps(_tls_only(name)))
         s3.put_bucket_lifecycle_configuration(
             Bucket=name,
             LifecycleConfiguration={
@@ -86,6 +87,17 @@ def artifact_bucket(account: Account, prefix: str) -> str:
             },
         )
     return name
+
+
+def _tls_only(bucket: str) -> dict[str, Any]:
+    denied = {
+        "Effect": "Deny",
+        "Principal": {"AWS": "*"},
+        "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return {"Version": "2012-10-17", "Statement": [denied]}
 
 
 def upload(account: Account, bucket: str, artifacts: Artifacts) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,13 +118,15 @@ def test_a_wrong_parameter_is_named_with_the_valid_ones(aws: EmulatedAws) -> Non
     assert infra("deploy", "--set", "Tickers").exit_code == 2
 
 
-def test_the_artifact_bucket_is_private_and_encrypted(aws: EmulatedAws) -> None:
+def test_the_artifact_bucket_is_private_encrypted_and_tls_only(aws: EmulatedAws) -> None:
     infra("diff", *SOME)
     s3 = client("s3")
     blocked = s3.get_public_access_block(Bucket=bucket("artifacts"))["PublicAccessBlockConfiguration"]
     assert set(blocked.values()) == {True}
     (rule,) = s3.get_bucket_encryption(Bucket=bucket("artifacts"))["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (denied,) = json.loads(s3.get_bucket_policy(Bucket=bucket("artifacts"))["Policy"])["Statement"]
+    assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
 def test_every_resource_is_found_at_its_service(aws: EmulatedAws) -> None:
