@@ -86,7 +86,7 @@ def diff(stack: str, assignments: Iterable[str]) -> None:
     account = open_account()
     changes = _planned(account, stack, assignments)
     deployment.discard(account, stack)
-    if not changes:
+    if changes is None:
         click.echo(f"{stack} is up to date.", err=True)
 
 
@@ -175,7 +175,7 @@ def put_key(stack: str) -> None:
         account.session.client("secretsmanager", config=CONFIG).put_secret_value(SecretId=arn, SecretString=key)
 
 
-def _planned(account: Account, stack: str, assignments: Iterable[str]) -> list[Change]:
+def _planned(account: Account, stack: str, assignments: Iterable[str]) -> list[Change] | None:
     """Packages built and uploaded, the change set made and shown."""
     from infra import deploy as deployment
     from infra.package import build
@@ -191,16 +191,16 @@ def _planned(account: Account, stack: str, assignments: Iterable[str]) -> list[C
     return changes
 
 
-def _show(changes: Iterable[Change]) -> None:
-    for change in changes:
+def _show(changes: list[Change] | None) -> None:
+    for change in changes or ():
         click.echo(str(change), err=True)
 
 
-def _carried_out(account: Account, stack: str, changes: list[Change], yes: bool) -> bool:
+def _carried_out(account: Account, stack: str, changes: list[Change] | None, yes: bool) -> bool:
     """Carry out what was planned, if that is wanted. True when the stack is as it was asked for."""
     from infra import deploy as deployment
 
-    if not changes:
+    if changes is None:
         click.echo(f"{stack} is up to date.", err=True)
     elif yes or click.confirm(f"Carry out these {len(changes)} changes in account {account.number}?", err=True):
         deployment.carry_out(account, stack)

@@ -106,8 +106,9 @@ def upload(account: Account, bucket: str, artifacts: Artifacts) -> list[str]:
 
 def plan(
     account: Account, stack: str, bucket: str, chosen: Mapping[str, str], template: Path = TEMPLATE
-) -> list[Change]:
-    """Make the change set of a deployment. An empty list: nothing would change, and no change set is left.
+) -> list[Change] | None:
+    """Make the change set of a deployment. None: nothing would change, and no change set is left. An empty list: no
+    resource changes, but something else of the stack does, such as an output.
 
     `chosen` are the parameters given now; the others keep what they have, or their default in a new stack.
     """
@@ -145,7 +146,7 @@ def plan(
             )
             discard(account, stack)
             if any(text in reason for text in _NOTHING_TO_DO):
-                return []
+                return None
             raise InfraError(f"The deployment of {stack} cannot be planned: {reason}") from None
         changes: list[ChangeTypeDef] = []
         for page in cloudformation.get_paginator("describe_change_set").paginate(
@@ -243,20 +244,12 @@ def _parameters(
     unknown = sorted(set(chosen) - set(declared))
     if unknown:
         raise InfraError(f"The stack has no parameter {unknown[0]}: it has {', '.join(sorted(declared))}.")
-    missing = sorted(
-        name
-        for name, about in declared.items()
-        if name not in chosen and name not in current and "Default" not in about
-    )
+    defaults = {name: str(about["Default"]) for name, about in declared.items() if "Default" in about}
+    values = {**defaults, **current, **chosen}
+    missing = sorted(set(declared) - set(values))
     if missing:
         raise InfraError(f"The stack needs a value for {', '.join(missing)}.")
-    given: list[ParameterTypeDef] = [
-        {"ParameterKey": name, "ParameterValue": value} for name, value in sorted(chosen.items())
-    ]
-    kept: list[ParameterTypeDef] = [
-        {"ParameterKey": name, "UsePreviousValue": True} for name in sorted(set(declared) & set(current) - set(chosen))
-    ]
-    return given + kept
+    return [{"ParameterKey": name, "ParameterValue": values[name]} for name in sorted(declared)]
 
 
 def _change(change: ChangeTypeDef) -> Change:
