@@ -45,7 +45,8 @@ def states(aws: EmulatedAws) -> list[str]:
 def test_a_result_tells_null_from_empty_text_and_has_athenas_types(lake: Lake) -> None:
     found = lake.rows(
         "SELECT '' AS empty, CAST(NULL AS VARCHAR) AS nothing, 'a,\"b' AS quoted, TRUE AS yes, "
-        "CAST(7 AS INTEGER) AS i, CAST(8 AS BIGINT) AS b, 1e-300 AS tiny, DATE '2024-02-29' AS d, TIMESTAMP '2024-02-29 23:59:59.123' AS t, "
+        "CAST(7 AS INTEGER) AS i, CAST(8 AS BIGINT) AS b, 1e-300 AS tiny, DATE '2024-02-29' AS d, "
+        "TIMESTAMP '2024-02-29 23:59:59.123' AS t, "
         "CAST(NULL AS DOUBLE) AS x"
     )
     day = date(2024, 2, 29)
