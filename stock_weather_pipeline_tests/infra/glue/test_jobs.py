@@ -181,3 +181,13 @@ def test_a_job_that_dagster_started_reports_to_its_run(
         assert dg.materialize([started], instance=instance).success
     days = {"days_landed": 5, "days_typed": 5, "days_unreadable": 0}
     assert told["report"] == ({"stock_prices": days, "weather": days},)
+
+
+def test_the_jobs_load_nothing_that_glue_would_have_to_install_for_dagster_or_the_local_lake() -> None:
+    program = (
+        "import sys\n"
+        "import infra.glue.create_parquet, infra.glue.check_quality, infra.glue.publish_prod, infra.glue.drift\n"
+        "print(sorted({'dagster', 'duckdb', 'pandas', 'plotly', 'click', 'rich'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

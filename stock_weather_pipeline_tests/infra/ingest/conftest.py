@@ -42,6 +42,8 @@ class Stack:
     queue_url: str
 
     def keys(self, prefix: str = "") -> list[str]:
+        """Keys of the raw bucket, with everything delivered that Firehose still holds."""
+        self.aws.firehose.flush()
         found = self.s3.list_objects_v2(Bucket=RAW_BUCKET, Prefix=prefix)
         return [item["Key"] for item in found.get("Contents", [])]
 

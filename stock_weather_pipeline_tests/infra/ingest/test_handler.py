@@ -36,6 +36,7 @@ def test_a_day_delivered_through_firehose_is_taken_by_the_landing_zone_and_twice
     event = {"dataset": "weather", "day": DAY, "delivery": "firehose"}
     result = handler(event, Invocation())
     assert (result["rows"], result["calls"], result["records_dead"]) == (48, 1, 0)
+    assert stack.keys("landing/weather/")
     assert handler(event, Invocation()) == result
     lake = local_lake(tmp_path / "lake")
     keys = stack.keys("landing/weather/")
@@ -95,6 +96,17 @@ def test_a_wrong_event_and_a_missing_setting_are_told(stack: Stack, monkeypatch:
     monkeypatch.delenv("STOCK_WEATHER_FIREHOSE_STREAM_WEATHER")
     with pytest.raises(SettingsError, match="STOCK_WEATHER_FIREHOSE_STREAM_WEATHER is not set: deploy the stack"):
         handler({"dataset": "weather", "day": DAY, "delivery": "firehose"}, Invocation())
+
+
+def test_records_that_firehose_refuses_are_sent_again_and_arrive_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.ingest.delivery._BACKOFF_S", 0)
+    stack.aws.faults.fail_records(2, times=2)
+    result = handler({"dataset": "weather", "day": DAY, "delivery": "firehose"}, Invocation())
+    assert (result["records_delivered"], result["records_dead"]) == (3, 0)
+    assert sum(len(stack.read(key).splitlines()) for key in stack.keys("landing/weather/")) == 48
+    assert stack.dead_letters() == []
 
 
 def test_a_stream_that_is_not_there_ends_in_the_dead_letter_queue(
