@@ -17,13 +17,15 @@ from stock_weather_pipeline.assets.reporting import (
     table_schema,
 )
 from stock_weather_pipeline.datasets import Dataset
-from stock_weather_pipeline.errors import TransientSourceError
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, external_table
 from stock_weather_pipeline.layers import coverage
 from stock_weather_pipeline.layers.raw import LandedDay, Landing, land, land_snapshot
 from stock_weather_pipeline.partitions import partitions_definition
 from stock_weather_pipeline.sources.vendors import VENDORS, Vendors
+
+# After the client's own tries, which take seconds; what lasts longer than these minutes is the gaps sensor's.
+RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 class FetchConfig(dg.Config):
@@ -32,6 +34,10 @@ class FetchConfig(dg.Config):
     entities: list[str] | None = Field(
         default=None,
         description="Tickers or locations to fetch; the configured ones when empty. Rows of others are kept.",
+    )
+    retry: bool = Field(
+        default=True,
+        description="Try again within minutes when the vendor cannot be reached; not while somebody waits.",
     )
 
 
@@ -47,6 +53,7 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         owners=OWNERS,
         pool=f"vendor_{VENDORS[dataset.name]}" if dataset.name in VENDORS else None,
         kinds={"csv"},
+        retry_policy=RETRIES,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
         code_version=hashlib.sha256(",".join(dataset.column_names).encode()).hexdigest()[:12],
@@ -62,7 +69,7 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         vendors: dg.ResourceParam[Vendors],
     ) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with clear_failure():
+        with clear_failure(retry=config.retry):
             if partitions is None:
                 landing = land_snapshot(lake, dataset, vendors.fetch_snapshot(dataset))
                 return materialized(context, _metadata(lake, landing), _versions(landing), {})
@@ -75,7 +82,9 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
                 _metadata(lake, landing),
                 _versions(landing),
                 reason,
-                retry=isinstance(landing.interruption, TransientSourceError),
+                landing.interruption,
+                # What has come is not asked for again: then the missing days are the gaps sensor's.
+                retry=config.retry and not landing.days,
             )
         metadata = {"vendor_calls": landing.calls, "rows_set_aside": sum(landing.set_aside.values())}
         if landing.set_aside:

@@ -15,12 +15,19 @@ import dagster as dg
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 
 from stock_weather_pipeline.datasets.contract import Column
-from stock_weather_pipeline.errors import PipelineError, TransientSourceError
+from stock_weather_pipeline.errors import (
+    NotYetAvailableError,
+    PermanentSourceError,
+    PipelineError,
+    TransientSourceError,
+)
 from stock_weather_pipeline.lake.layout import Day
 
 DayMetadata = Mapping[str, Any]
 
 OWNERS = ["team:market-data"]
+PERMANENT = "permanent"
+"""Metadata of a failure that never heals by itself: a wrong key, a plan without this history."""
 
 _NAMED_DAYS = 20
 _PREVIEW_ROWS = 5
@@ -38,12 +45,20 @@ def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -
 
 
 @contextmanager
-def clear_failure() -> Iterator[None]:
-    """Turns an error told to users into a failed step; only what heals by itself may be retried."""
+def clear_failure(*, retry: bool = False) -> Iterator[None]:
+    """Turns an error told to users into a failed step; `retry` as in `failure`."""
     try:
         yield
     except PipelineError as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, TransientSourceError)) from error
+        raise failure(str(error), error, retry=retry) from error
+
+
+def failure(reason: str, cause: Exception | None = None, *, retry: bool = False) -> dg.Failure:
+    """A failed step, which says whether its cause is permanent. With `retry` the asset's retry policy holds for a cause
+    that heals within minutes; a day that is not published yet takes hours."""
+    heals_soon = isinstance(cause, TransientSourceError) and not isinstance(cause, NotYetAvailableError)
+    metadata = {PERMANENT: True} if isinstance(cause, PermanentSourceError) else None
+    return dg.Failure(reason, metadata=metadata, allow_retries=retry and heals_soon)
 
 
 def materialized(
@@ -88,10 +103,11 @@ def partly_materialized(
     days: Mapping[Day, DayMetadata],
     versions: Mapping[Day, str],
     reason: str,
+    cause: Exception | None = None,
     *,
     retry: bool = False,
 ) -> dg.Failure:
-    """Some days failed: the others are recorded as materialized, and the returned failure is to be raised."""
+    """Some days failed: the others are recorded as materialized, and the returned `failure` is to be raised."""
     for day, values in days.items():
         context.log_event(
             dg.AssetMaterialization(
@@ -101,7 +117,7 @@ def partly_materialized(
                 tags={"dagster/data_version": versions[day]} if day in versions else None,
             )
         )
-    return dg.Failure(reason, allow_retries=retry)
+    return failure(reason, cause, retry=retry)
 
 
 def combined_version(versions: Mapping[Day, str]) -> str:
