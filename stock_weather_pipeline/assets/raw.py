@@ -1,6 +1,5 @@
 """Raw assets: one CSV per dataset and day, as the vendor sent it."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import Field
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     clear_failure,
+    code_version,
     days_of,
     materialized,
     partly_materialized,
@@ -57,7 +57,7 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         retry_policy=RETRIES,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
-        code_version=hashlib.sha256(",".join(dataset.column_names).encode()).hexdigest()[:12],
+        code_version=code_version(*dataset.column_names),
         metadata={
             "dagster/column_schema": table_schema(table.columns),
             "dagster/table_name": table.qualified_name,

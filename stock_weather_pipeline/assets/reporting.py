@@ -127,6 +127,11 @@ def combined_version(versions: Mapping[Day, str]) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
+def code_version(*parts: str) -> str:
+    """Digest of what an asset's rows follow from; the UI marks an asset whose code has changed since it was made."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
 def named(days: Mapping[Day, str]) -> str:
     """Bad days with their reasons, as one text; the first ones stand for very many."""
     shown = [f"{day}: {reason}" if day else reason for day, reason in list(days.items())[:_NAMED_DAYS]]

@@ -80,6 +80,7 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
         assert spec.description, key
         assert spec.owners, key
         assert spec.kinds, key
+        assert spec.code_version, key
         assert spec.group_name == key.split("/")[0]
         schema = spec.metadata["dagster/column_schema"]
         assert isinstance(schema, dg.TableSchema)
