@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.homes import Home
@@ -50,8 +52,13 @@ query Partitions($key: AssetKeyInput!) {
 TICKS = """
 { repositoriesOrError { ... on RepositoryConnection { nodes {
     sensors { name sensorState { status ticks(limit: 5) { status error { message } } } }
-    schedules { name scheduleState { status } }
+    schedules { name scheduleState { status ticks(limit: 5) { status runIds error { message } } } }
 } } } }
+"""
+
+
+RUN = """
+query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status tags { key value } } } }
 """
 
 
@@ -179,3 +186,59 @@ def test_everything_is_switched_on_and_every_sensor_ticks_without_an_error(ui: U
         failures = [tick for tick in sensor["sensorState"]["ticks"] if tick["status"] == "FAILURE"]
         assert not failures, (sensor["name"], failures)
     assert all(schedule["scheduleState"]["status"] == "RUNNING" for schedule in repository["schedules"])
+
+
+def _started_a_day_ago(ui: Ui, name: str) -> None:
+    """As if the daemon had been down since yesterday: the tick of the last night is missed, and made up at once."""
+    with ui.home.opened() as (_, _lake, instance):
+        (state,) = [one for one in instance.all_instigator_state() if one.instigator_name == name]
+        held = state.instigator_data
+        assert isinstance(held, ScheduleInstigatorData)
+        yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).timestamp()
+        instance.update_instigator_state(
+            state.with_data(ScheduleInstigatorData(held.cron_schedule, start_timestamp=yesterday))
+        )
+
+
+def _run_of_a_tick(ui: Ui, name: str) -> tuple[str, dict[str, str]]:
+    """Status and tags of the run that a tick of the schedule launched, once it has ended."""
+
+    def launched() -> str | None:
+        (repository,) = ui.ask(TICKS)["repositoriesOrError"]["nodes"]
+        (schedule,) = [one for one in repository["schedules"] if one["name"] == name]
+        ticks = schedule["scheduleState"]["ticks"]
+        assert not [tick for tick in ticks if tick["status"] == "FAILURE"], ticks
+        return next((tick["runIds"][0] for tick in ticks if tick["runIds"]), None)
+
+    run_id = ui.wait_for(f"a tick of {name}", launched)
+
+    def ended() -> tuple[str, dict[str, str]] | None:
+        run = ui.ask(RUN, id=run_id)["runOrError"]
+        done = run["status"] in ("SUCCESS", "FAILURE", "CANCELED")
+        return (run["status"], {tag["key"]: tag["value"] for tag in run["tags"]}) if done else None
+
+    found: tuple[str, dict[str, str]] = ui.wait_for(f"the run of {name}", ended)
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_a_tick_that_a_schedule_missed_is_made_up_by_the_daemon_and_its_run_fills_every_layer(ui: Ui) -> None:
+    ui.wait_for("the daemon to know its schedules", lambda: _knows_schedules(ui))
+    _started_a_day_ago(ui, "references_daily")
+    status, _ = _run_of_a_tick(ui, "references_daily")
+    assert status == "SUCCESS"
+    _started_a_day_ago(ui, "weather_daily")
+    status, tags = _run_of_a_tick(ui, "weather_daily")
+    assert status == "SUCCESS"
+    assert tags["stock_weather/started_by"] == "schedule"
+    day = tags["dagster/asset_partition_range_start"]
+    for layer, name in (("raw", "weather"), ("prod", "weather"), ("views", "weather_daily")):
+        assert any(
+            state == "MATERIALIZED" and first <= day <= last for state, first, last in _status(ui, layer, name)
+        ), (layer, name)
+
+
+def _knows_schedules(ui: Ui) -> bool:
+    with ui.home.opened() as (_, _lake, instance):
+        names = {one.instigator_name for one in instance.all_instigator_state()}
+    return {"references_daily", "weather_daily"} <= names
