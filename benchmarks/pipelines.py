@@ -129,7 +129,7 @@ def bare(folder: Path, market: Path) -> Parts:
         catalog.create_namespace("stock_weather")
         table: Table | None = None
         for year in sorted((folder / "parquet").glob("*")):
-            rows = connection.execute(
+            rows: pa.Table = connection.execute(
                 f"SELECT * FROM read_parquet('{year}/*/*/*.parquet', hive_partitioning = false) "
                 "ORDER BY ticker, trade_date"
             ).to_arrow_table()

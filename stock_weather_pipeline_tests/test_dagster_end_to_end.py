@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -52,13 +53,15 @@ query Partitions($key: AssetKeyInput!) {
 TICKS = """
 { repositoriesOrError { ... on RepositoryConnection { nodes {
     sensors { name sensorState { status ticks(limit: 5) { status error { message } } } }
-    schedules { name scheduleState { status ticks(limit: 5) { status runIds error { message } } } }
+    schedules { name scheduleState { status } }
 } } } }
 """
 
 
-RUN = """
-query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status tags { key value } } } }
+RUNS_OF_SCHEDULE = """
+query Runs($tags: [ExecutionTag!]!) {
+  runsOrError(filter: {tags: $tags}) { ... on Runs { results { status tags { key value } } } }
+}
 """
 
 
@@ -91,9 +94,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory, faulty_vendor: Sandbox) -> Iterator[Ui]:
-    home = Home(tmp_path_factory.mktemp("dev"), faulty_vendor.url)
+@contextmanager
+def _dev(home: Home) -> Iterator[Ui]:
+    """The webserver and the daemon of `stock-weather dev` on a home, until the end of the block."""
     port = _free_port()
     environment = {**os.environ, **{name: value for name, value in home.environment.items() if value}}
     with Path(home.folder / "dev.log").open("w") as log:
@@ -115,6 +118,12 @@ def ui(tmp_path_factory: pytest.TempPathFactory, faulty_vendor: Sandbox) -> Iter
                 server.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory, faulty_vendor: Sandbox) -> Iterator[Ui]:
+    with _dev(Home(tmp_path_factory.mktemp("dev"), faulty_vendor.url)) as started:
+        yield started
 
 
 def _answers(url: str) -> bool:
@@ -188,9 +197,9 @@ def test_everything_is_switched_on_and_every_sensor_ticks_without_an_error(ui: U
     assert all(schedule["scheduleState"]["status"] == "RUNNING" for schedule in repository["schedules"])
 
 
-def _started_a_day_ago(ui: Ui, name: str) -> None:
-    """As if the daemon had been down since yesterday: the tick of the last night is missed, and made up at once."""
-    with ui.home.opened() as (_, _lake, instance):
+def _down_since_yesterday(home: Home, name: str) -> None:
+    """As if the daemon had been down for a day: the tick of the last night is missed."""
+    with home.opened() as (_, _lake, instance):
         (state,) = [one for one in instance.all_instigator_state() if one.instigator_name == name]
         held = state.instigator_data
         assert isinstance(held, ScheduleInstigatorData)
@@ -200,45 +209,42 @@ def _started_a_day_ago(ui: Ui, name: str) -> None:
         )
 
 
+def _knows(home: Home, name: str) -> bool:
+    with home.opened() as (_, _lake, instance):
+        return name in {one.instigator_name for one in instance.all_instigator_state()}
+
+
 def _run_of_a_tick(ui: Ui, name: str) -> tuple[str, dict[str, str]]:
     """Status and tags of the run that a tick of the schedule launched, once it has ended."""
 
-    def launched() -> str | None:
-        (repository,) = ui.ask(TICKS)["repositoriesOrError"]["nodes"]
-        (schedule,) = [one for one in repository["schedules"] if one["name"] == name]
-        ticks = schedule["scheduleState"]["ticks"]
-        assert not [tick for tick in ticks if tick["status"] == "FAILURE"], ticks
-        return next((tick["runIds"][0] for tick in ticks if tick["runIds"]), None)
-
-    run_id = ui.wait_for(f"a tick of {name}", launched)
-
     def ended() -> tuple[str, dict[str, str]] | None:
-        run = ui.ask(RUN, id=run_id)["runOrError"]
-        done = run["status"] in ("SUCCESS", "FAILURE", "CANCELED")
-        return (run["status"], {tag["key"]: tag["value"] for tag in run["tags"]}) if done else None
+        runs = ui.ask(RUNS_OF_SCHEDULE, tags=[{"key": "dagster/schedule_name", "value": name}])["runsOrError"][
+            "results"
+        ]
+        for run in runs:
+            if run["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
+                return run["status"], {tag["key"]: tag["value"] for tag in run["tags"]}
+        return None
 
-    found: tuple[str, dict[str, str]] = ui.wait_for(f"the run of {name}", ended)
+    found: tuple[str, dict[str, str]] = ui.wait_for(f"the run of a tick of {name}", ended)
     return found
 
 
 @pytest.mark.timeout(900)
-def test_a_tick_that_a_schedule_missed_is_made_up_by_the_daemon_and_its_run_fills_every_layer(ui: Ui) -> None:
-    ui.wait_for("the daemon to know its schedules", lambda: _knows_schedules(ui))
-    _started_a_day_ago(ui, "references_daily")
-    status, _ = _run_of_a_tick(ui, "references_daily")
-    assert status == "SUCCESS"
-    _started_a_day_ago(ui, "weather_daily")
-    status, tags = _run_of_a_tick(ui, "weather_daily")
-    assert status == "SUCCESS"
-    assert tags["stock_weather/started_by"] == "schedule"
-    day = tags["dagster/asset_partition_range_start"]
-    for layer, name in (("raw", "weather"), ("prod", "weather"), ("views", "weather_daily")):
-        assert any(
-            state == "MATERIALIZED" and first <= day <= last for state, first, last in _status(ui, layer, name)
-        ), (layer, name)
-
-
-def _knows_schedules(ui: Ui) -> bool:
-    with ui.home.opened() as (_, _lake, instance):
-        names = {one.instigator_name for one in instance.all_instigator_state()}
-    return {"references_daily", "weather_daily"} <= names
+def test_the_tick_that_a_schedule_missed_while_the_daemon_was_down_is_made_up_when_it_is_back(
+    tmp_path: Path, vendor: Sandbox
+) -> None:
+    home = Home(tmp_path, vendor.url)
+    earlier = (datetime.now(timezone.utc) - timedelta(days=4)).date().isoformat()
+    assert home.invoke("run", "--only", "weather", "--start", earlier, "--end", earlier).exit_code == 0
+    with _dev(home) as ui:
+        ui.wait_for("the daemon to know the schedule", lambda: _knows(home, "weather_daily"))
+    _down_since_yesterday(home, "weather_daily")
+    with _dev(home) as ui:
+        status, tags = _run_of_a_tick(ui, "weather_daily")
+        assert status == "SUCCESS"
+        assert tags["stock_weather/started_by"] == "schedule"
+        first, last = (tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
+        assert earlier < first <= last
+        for layer, name in (("raw", "weather"), ("prod", "weather"), ("views", "weather_daily")):
+            assert ("MATERIALIZED", earlier, last) in _status(ui, layer, name)
