@@ -57,7 +57,7 @@ def with_polars(prices: pl.DataFrame) -> pl.DataFrame:
         "upper_band": middle + 2 * deviation,
         "lower_band": middle - 2 * deviation,
         "volatility_20": returns.rolling_std(20) * 252**0.5,
-        "range_pct": (pl.col("high") - pl.col("low")) / close,
+        "range_pct": 100 * (pl.col("high") - pl.col("low")) / close,
     }
     return prices.select("ticker", "trade_date", *(value.over("ticker").alias(name) for name, value in columns.items()))
 

@@ -117,7 +117,7 @@ def bare(folder: Path, market: Path) -> Parts:
                 csv.write_csv(rows, path, csv.WriteOptions(quoting_style="none"))
     with _part(parts, "parquet"):
         for month in sorted((folder / "raw").glob("*/*")):
-            typed = connection.execute(
+            typed = connection.sql(
                 f"SELECT {columns} FROM read_csv('{month}/*/*.csv', all_varchar = true, hive_partitioning = false) "
                 "ORDER BY trade_date, ticker"
             ).to_arrow_table()
@@ -129,15 +129,15 @@ def bare(folder: Path, market: Path) -> Parts:
         catalog.create_namespace("stock_weather")
         table: Table | None = None
         for year in sorted((folder / "parquet").glob("*")):
-            rows: pa.Table = connection.execute(
+            yearly: pa.Table = connection.sql(
                 f"SELECT * FROM read_parquet('{year}/*/*/*.parquet', hive_partitioning = false) "
                 "ORDER BY ticker, trade_date"
             ).to_arrow_table()
             if not catalog.table_exists("stock_weather.stock_prices"):
-                with catalog.create_table("stock_weather.stock_prices", rows.schema).update_spec() as spec:
+                with catalog.create_table("stock_weather.stock_prices", yearly.schema).update_spec() as spec:
                     spec.add_field("trade_date", "month")
             table = catalog.load_table("stock_weather.stock_prices")
-            table.append(rows)
+            table.append(yearly)
         assert table is not None
         files = [task.file.file_path.removeprefix("file://") for task in table.scan().plan_files()]
     with _part(parts, "views"):

@@ -27,6 +27,9 @@ from benchmarks.measuring import Result, Sample, Subject, alternate, child, repo
 from stock_weather_pipeline.automation.instance import shared_file
 from stock_weather_pipeline.automation.jobs import JOB_ASSETS
 
+# BackfillPolicy is marked beta; the version is pinned.
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+
 pytest.importorskip("polars")
 pytest.importorskip("talib")
 pytest.importorskip("dlt")
