@@ -110,5 +110,13 @@ def test_the_vendors_and_the_writers_have_pools(definitions: dg.Definitions) -> 
     assert pools["prod/weather"] == {"publish_weather"}
 
 
+def test_every_table_that_grows_has_a_freshness_policy_and_a_calendar_aware_check(definitions: dg.Definitions) -> None:
+    specs = data_assets(definitions)
+    for name in ("stock_prices", "weather"):
+        assert specs[f"prod/{name}"].freshness_policy is not None
+        check = dg.AssetCheckKey(dg.AssetKey(["prod", name]), "latest_day_present")
+        assert check in definitions.resolve_asset_graph().asset_check_keys
+
+
 def test_what_the_code_location_loads_is_what_is_built() -> None:
     assert defs().resolve_asset_graph().get_all_asset_keys() >= {dg.AssetKey(key.split("/")) for key in DEPENDENCIES}
