@@ -1,1 +1,4 @@
-"""Benchmarks that anyone can run; each prints its medians, ratios, versions and machine. Nothing imports them."""
+"""Benchmarks: small scripts that compare this project with the limit and with what people use instead.
+
+`python -m benchmarks.<name>` runs one; README.md lists them. The package imports nothing of it, and no test times it.
+"""

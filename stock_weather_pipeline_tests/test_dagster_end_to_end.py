@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.homes import Home
@@ -55,6 +58,13 @@ TICKS = """
 """
 
 
+RUNS_OF_SCHEDULE = """
+query Runs($tags: [ExecutionTag!]!) {
+  runsOrError(filter: {tags: $tags}) { ... on Runs { results { status tags { key value } } } }
+}
+"""
+
+
 @dataclass
 class Ui:
     url: str
@@ -84,9 +94,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory, faulty_vendor: Sandbox) -> Iterator[Ui]:
-    home = Home(tmp_path_factory.mktemp("dev"), faulty_vendor.url)
+@contextmanager
+def _dev(home: Home) -> Iterator[Ui]:
+    """The webserver and the daemon of `stock-weather dev` on a home, until the end of the block."""
     port = _free_port()
     environment = {**os.environ, **{name: value for name, value in home.environment.items() if value}}
     with Path(home.folder / "dev.log").open("w") as log:
@@ -108,6 +118,12 @@ def ui(tmp_path_factory: pytest.TempPathFactory, faulty_vendor: Sandbox) -> Iter
                 server.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory, faulty_vendor: Sandbox) -> Iterator[Ui]:
+    with _dev(Home(tmp_path_factory.mktemp("dev"), faulty_vendor.url)) as started:
+        yield started
 
 
 def _answers(url: str) -> bool:
@@ -179,3 +195,56 @@ def test_everything_is_switched_on_and_every_sensor_ticks_without_an_error(ui: U
         failures = [tick for tick in sensor["sensorState"]["ticks"] if tick["status"] == "FAILURE"]
         assert not failures, (sensor["name"], failures)
     assert all(schedule["scheduleState"]["status"] == "RUNNING" for schedule in repository["schedules"])
+
+
+def _down_since_yesterday(home: Home, name: str) -> None:
+    """As if the daemon had been down for a day: the tick of the last night is missed."""
+    with home.opened() as (_, _lake, instance):
+        (state,) = [one for one in instance.all_instigator_state() if one.instigator_name == name]
+        held = state.instigator_data
+        assert isinstance(held, ScheduleInstigatorData)
+        yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).timestamp()
+        instance.update_instigator_state(
+            state.with_data(ScheduleInstigatorData(held.cron_schedule, start_timestamp=yesterday))
+        )
+
+
+def _knows(home: Home, name: str) -> bool:
+    with home.opened() as (_, _lake, instance):
+        return name in {one.instigator_name for one in instance.all_instigator_state()}
+
+
+def _run_of_a_tick(ui: Ui, name: str) -> tuple[str, dict[str, str]]:
+    """Status and tags of the run that a tick of the schedule launched, once it has ended."""
+
+    def ended() -> tuple[str, dict[str, str]] | None:
+        runs = ui.ask(RUNS_OF_SCHEDULE, tags=[{"key": "dagster/schedule_name", "value": name}])["runsOrError"][
+            "results"
+        ]
+        for run in runs:
+            if run["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
+                return run["status"], {tag["key"]: tag["value"] for tag in run["tags"]}
+        return None
+
+    found: tuple[str, dict[str, str]] = ui.wait_for(f"the run of a tick of {name}", ended)
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_the_tick_that_a_schedule_missed_while_the_daemon_was_down_is_made_up_when_it_is_back(
+    tmp_path: Path, vendor: Sandbox
+) -> None:
+    home = Home(tmp_path, vendor.url)
+    earlier = (datetime.now(timezone.utc) - timedelta(days=4)).date().isoformat()
+    assert home.invoke("run", "--only", "weather", "--start", earlier, "--end", earlier).exit_code == 0
+    with _dev(home) as ui:
+        ui.wait_for("the daemon to know the schedule", lambda: _knows(home, "weather_daily"))
+    _down_since_yesterday(home, "weather_daily")
+    with _dev(home) as ui:
+        status, tags = _run_of_a_tick(ui, "weather_daily")
+        assert status == "SUCCESS"
+        assert tags["stock_weather/started_by"] == "schedule"
+        first, last = (tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end"))
+        assert earlier < first <= last
+        for layer, name in (("raw", "weather"), ("prod", "weather"), ("views", "weather_daily")):
+            assert ("MATERIALIZED", earlier, last) in _status(ui, layer, name)

@@ -9,6 +9,7 @@ from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     accounted,
+    code_version,
     days_of,
     materialized,
     named,
@@ -36,6 +37,7 @@ def catalog_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         kinds={"sql"},
         partitions_def=partitions_definition(dataset.partition_set, start),
         backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=code_version(table.qualified_name, *dataset.column_names),
         metadata={
             "dagster/column_schema": table_schema(table.columns),
             "dagster/column_lineage": copied(["raw", dataset.name], dataset.column_names),

@@ -1,6 +1,5 @@
 """Parquet assets: typed rows by day, what failed in quarantine, and the audit's verdict on each day."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -12,6 +11,7 @@ from stock_weather_pipeline.assets.previews import last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     accounted,
+    code_version,
     days_of,
     materialized,
     named,
@@ -40,7 +40,7 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         kinds={"parquet", "sql"},
         partitions_def=partitions_definition(dataset.partition_set, start),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        code_version=hashlib.sha256(typing_select(dataset, [start]).encode()).hexdigest()[:12],
+        code_version=code_version(typing_select(dataset, [start])),
         metadata={
             "dagster/column_schema": table_schema(table.columns),
             "dagster/column_lineage": copied(["catalog", dataset.name], dataset.column_names),

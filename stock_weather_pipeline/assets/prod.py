@@ -12,6 +12,7 @@ from stock_weather_pipeline.assets.previews import last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     accounted,
+    code_version,
     days_of,
     materialized,
     named,
@@ -57,6 +58,7 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         kinds={"iceberg"},
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        code_version=code_version(*map(repr, dataset.columns), *dataset.key),
         metadata={
             "dagster/column_schema": table_schema(dataset.columns),
             "dagster/column_lineage": copied(upstream, dataset.column_names),

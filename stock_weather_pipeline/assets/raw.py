@@ -1,6 +1,5 @@
 """Raw assets: one CSV per dataset and day, as the vendor sent it."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -11,13 +10,13 @@ from pydantic import Field
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     clear_failure,
+    code_version,
     days_of,
     materialized,
     partly_materialized,
     table_schema,
 )
 from stock_weather_pipeline.datasets import Dataset
-from stock_weather_pipeline.errors import TransientSourceError
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, external_table
 from stock_weather_pipeline.layers import coverage
@@ -26,6 +25,9 @@ from stock_weather_pipeline.partitions import partitions_definition
 from stock_weather_pipeline.sources.tables import gathered
 from stock_weather_pipeline.sources.vendors import VENDORS, Vendors
 
+# After the client's own tries, which take seconds; what lasts longer than these minutes is the gaps sensor's.
+RETRIES = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
 
 class FetchConfig(dg.Config):
     """What to ask the vendor for."""
@@ -33,6 +35,10 @@ class FetchConfig(dg.Config):
     entities: list[str] | None = Field(
         default=None,
         description="Tickers or locations to fetch; the configured ones when empty. Rows of others are kept.",
+    )
+    retry: bool = Field(
+        default=True,
+        description="Try again within minutes when the vendor cannot be reached; not while somebody waits.",
     )
 
 
@@ -48,9 +54,10 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         owners=OWNERS,
         pool=f"vendor_{VENDORS[dataset.name]}" if dataset.name in VENDORS else None,
         kinds={"csv"},
+        retry_policy=RETRIES,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
-        code_version=hashlib.sha256(",".join(dataset.column_names).encode()).hexdigest()[:12],
+        code_version=code_version(*dataset.column_names),
         metadata={
             "dagster/column_schema": table_schema(table.columns),
             "dagster/table_name": table.qualified_name,
@@ -63,7 +70,7 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         vendors: dg.ResourceParam[Vendors],
     ) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with clear_failure():
+        with clear_failure(retry=config.retry):
             if partitions is None:
                 landing = land_snapshot(lake, dataset, vendors.fetch_snapshot(dataset))
                 return materialized(context, _metadata(lake, landing), _versions(landing), {})
@@ -76,7 +83,9 @@ def raw_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
                 _metadata(lake, landing),
                 _versions(landing),
                 reason,
-                retry=isinstance(landing.interruption, TransientSourceError),
+                landing.interruption,
+                # What has come is not asked for again: then the missing days are the gaps sensor's.
+                retry=config.retry and not landing.days,
             )
         metadata = {"vendor_calls": landing.calls, "rows_set_aside": sum(landing.set_aside.values())}
         if landing.set_aside:

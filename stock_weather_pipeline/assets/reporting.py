@@ -15,13 +15,22 @@ import dagster as dg
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 
 from stock_weather_pipeline.datasets.contract import Column
-from stock_weather_pipeline.errors import LakeError, PipelineError, TransientLakeError, TransientSourceError
+from stock_weather_pipeline.errors import (
+    LakeError,
+    NotYetAvailableError,
+    PermanentSourceError,
+    PipelineError,
+    TransientLakeError,
+    TransientSourceError,
+)
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day
 
 DayMetadata = Mapping[str, Any]
 
 OWNERS = ["team:market-data"]
+PERMANENT = "permanent"
+"""Metadata of a failure that never heals by itself: a wrong key, a plan without this history."""
 
 _NAMED_DAYS = 20
 
@@ -38,13 +47,12 @@ def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -
 
 
 @contextmanager
-def clear_failure() -> Iterator[None]:
-    """Turns an error told to users into a failed step; only what heals by itself may be retried."""
+def clear_failure(*, retry: bool = False) -> Iterator[None]:
+    """Turns an error told to users into a failed step; `retry` as in `failure`."""
     try:
         yield
     except PipelineError as error:
-        heals = isinstance(error, (TransientSourceError, TransientLakeError))
-        raise dg.Failure(str(error), allow_retries=heals) from error
+        raise failure(str(error), error, retry=retry) from error
 
 
 @contextmanager
@@ -68,6 +76,16 @@ def accounted(lake: Lake, run_id: str, step: str) -> Iterator[dict[str, Any]]:
         cost["scanned_bytes"] = spent.scanned_bytes
         cost["query_run_time_ms"] = spent.run_time_ms
         cost["query_cost_usd"] = spent.cost_usd
+
+
+def failure(reason: str, cause: Exception | None = None, *, retry: bool = False) -> dg.Failure:
+    """A failed step, which says whether its cause is permanent. With `retry` the asset's retry policy holds for a cause
+    that heals within minutes; a day that is not published yet takes hours."""
+    heals_soon = isinstance(cause, (TransientSourceError, TransientLakeError)) and not isinstance(
+        cause, NotYetAvailableError
+    )
+    metadata = {PERMANENT: True} if isinstance(cause, PermanentSourceError) else None
+    return dg.Failure(reason, metadata=metadata, allow_retries=retry and heals_soon)
 
 
 def materialized(
@@ -112,11 +130,12 @@ def partly_materialized(
     days: Mapping[Day, DayMetadata],
     versions: Mapping[Day, str],
     reason: str,
+    cause: Exception | None = None,
     *,
     about: DayMetadata | None = None,
     retry: bool = False,
 ) -> dg.Failure:
-    """Some days failed: the others are recorded as materialized, and the returned failure is to be raised.
+    """Some days failed: the others are recorded as materialized, and the returned `failure` is to be raised.
 
     `about` is about the run and stands on the newest day.
     """
@@ -130,7 +149,7 @@ def partly_materialized(
                 tags={"dagster/data_version": versions[day]} if day in versions else None,
             )
         )
-    return dg.Failure(reason, allow_retries=retry)
+    return failure(reason, cause, retry=retry)
 
 
 def combined_version(versions: Mapping[Day, str]) -> str:
@@ -139,6 +158,11 @@ def combined_version(versions: Mapping[Day, str]) -> str:
         return next(iter(versions.values()))
     listed = "".join(f"{day}={versions[day]}\n" for day in sorted(versions, key=str))
     return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def code_version(*parts: str) -> str:
+    """Digest of what an asset's rows follow from; the UI marks an asset whose code has changed since it was made."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def named(days: Mapping[Day, str]) -> str:

@@ -5,6 +5,7 @@ Read from Dagster's own records on every tick, so that nothing is forgotten when
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -103,6 +104,23 @@ def attempts(runs: Sequence[PastRun], work: Work, day: date) -> Attempts:
             break
         failed.append(run)
     return _in_vain(failed)
+
+
+def failed_for_good(instance: DagsterInstance, runs: Sequence[PastRun], work: Work, run_id: str) -> bool:
+    """Whether a run failed in a way that never heals by itself, and nothing has been put right since.
+
+    That something was put right (the key, the plan) shows in a later run that could fetch other days. `runs` are newest
+    first.
+    """
+    from dagster import DagsterEventType
+
+    from stock_weather_pipeline.automation.running import is_permanent
+
+    later = itertools.takewhile(lambda run: run.run_id != run_id, runs)
+    if any(run.succeeded and ("raw", work.dataset.name) in run.assets for run in later):
+        return False
+    failures = instance.all_logs(run_id, of_type={DagsterEventType.STEP_FAILURE})
+    return any(is_permanent(entry.dagster_event) for entry in failures if entry.dagster_event is not None)
 
 
 def failures_in_a_row(runs: Sequence[PastRun]) -> Attempts:

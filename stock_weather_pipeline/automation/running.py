@@ -63,7 +63,8 @@ class Runner:
         stale = [name for name in names if again or not self._is_of_today(name)]
         chain: list[Key] = [(layer, name) for name in stale for layer in ("raw", "prod")]
         if chain:
-            self._run(outcome, ", ".join(stale), chain, {}, {})
+            ops = {f"raw__{name}": {"config": {"retry": False}} for name in stale}
+            self._run(outcome, ", ".join(stale), chain, {}, ops)
 
     def complete(
         self,
@@ -105,8 +106,8 @@ class Runner:
         ops: dict[str, Any] = {}
         if item.chain[0][0] == "raw":
             self.watcher.fetching(item)
-            if item.entities:
-                ops[f"raw__{item.dataset.name}"] = {"config": {"entities": list(item.entities)}}
+            # Somebody waits, and can run again.
+            ops[f"raw__{item.dataset.name}"] = {"config": {"entities": list(item.entities or ()), "retry": False}}
         if force and ("prod", item.dataset.name) in item.chain:
             ops[f"prod__{item.dataset.name}"] = {"config": {"force": True}}
         self._run(outcome, item.described, item.chain, item.tags, ops)
@@ -193,6 +194,14 @@ def failure_sentence(event: DagsterEvent) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     return f"{step}: unexpected {_first_line(error.message)}" if error is not None else f"{step}: failed"
+
+
+def is_permanent(event: DagsterEvent) -> bool:
+    """Whether a failed step says that it never heals by itself."""
+    from stock_weather_pipeline.assets.reporting import PERMANENT
+
+    told = event.step_failure_data.user_failure_data
+    return told is not None and PERMANENT in told.metadata
 
 
 def _first_line(text: str) -> str:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from stock_weather_pipeline.automation.work import Work
+from stock_weather_pipeline.commands import capacity
 from stock_weather_pipeline.commands.output import banner, program, say_undone, status_table
 from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, STOCK_SPLITS, WEATHER, Dataset
 from stock_weather_pipeline.errors import UsageError
@@ -112,7 +113,7 @@ class _Progress:
         self._bar.stop()
 
     def fetching(self, work: Work) -> None:
-        """Shows the plan before a long backfill."""
+        """Shows the plan before a long backfill, and says what of it does not fit on this machine."""
         plan = self._vendors.range_source(work.dataset, work.entities).plan(work.days)
         if plan.minutes > _LONG_MINUTES:
             self._console.print(
@@ -120,6 +121,10 @@ class _Progress:
                 "Ctrl-C stops; what came until then is kept.",
                 soft_wrap=True,
             )
+        entities = self._vendors.entities(work.dataset, work.entities)
+        needed = capacity.need(work, plan, capacity.MARKET_TICKERS if entities is None else len(entities))
+        for sentence in capacity.warnings(work, needed, capacity.room(self._vendors.settings.data_home)):
+            self._console.print("[bold yellow]warning[/]", sentence, soft_wrap=True)
 
     def started(self, what: str, steps: int) -> None:
         self._console.print(what, style="dim", soft_wrap=True)

@@ -9,10 +9,11 @@ Whoever delivers (a Lambda through Firehose, a person) puts objects below `landi
   `"simulated": true` says that no vendor stands behind it; a column that is left out is null.
 - CSV in UTF-8 whose header has the contract's columns.
 
-Of several records with one key the one with the newest `fetched_at` wins, in whatever order objects arrive; a record
-without it counts as fetched when its object arrived. A taken object moves to `landing_taken/`, one that cannot be
-read to `landing_rejected/`, each named by its key and the hash of its content, and what was wrong stands beside it in
-`*.reason.json`. Objects that look half-written, or hold a day that is not over in New York, stay where they are.
+Of several records with one key the one with the newest `fetched_at` wins, in whatever order objects arrive, and none
+replaces a row that was fetched from the vendor after it; a record without it counts as fetched when its object arrived.
+A taken object moves to `landing_taken/`, one that cannot be read to `landing_rejected/`, each named by its key and the
+hash of its content, and what was wrong stands beside it in `*.reason.json`. Objects that look half-written, or hold a
+day that is not over in New York, stay where they are.
 
 Values are neither typed nor judged here; that is for the layers below raw.
 """
@@ -36,7 +37,7 @@ from stock_weather_pipeline.datasets.contract import ColumnType
 from stock_weather_pipeline.errors import LakeError
 from stock_weather_pipeline.lake.interfaces import Lake, StoredObject
 from stock_weather_pipeline.lake.layout import Layer, day_path, external_table
-from stock_weather_pipeline.layers import coverage
+from stock_weather_pipeline.layers import coverage, fetches
 from stock_weather_pipeline.layers.raw import LandedDay, land
 from stock_weather_pipeline.partitions import ONE_DAY, new_york_day, today
 from stock_weather_pipeline.sources.base import PARTITION_DAY
@@ -164,8 +165,9 @@ def bring_in(
         for record in source.contents.records:
             stamp = record.fetched_at or source.arrived_at
             by_day[record.day].append(replace(record, fetched_at=stamp))
+    fetched = fetches.read(lake, dataset) if by_day else []
     for day, records in sorted(by_day.items()):
-        landed = _merge(lake, dataset, day, records, simulated)
+        landed = _merge(lake, dataset, day, records, simulated, fetched)
         taking.records += len(records)
         if landed is not None:
             taking.days[day] = landed
@@ -423,22 +425,33 @@ def _fetched_at(value: Any) -> str | None:
         raise ValueError(f"fetched_at {str(value)[:40]!r} is not a time such as 2024-03-11T05:00:00Z") from None
 
 
-def _merge(lake: Lake, dataset: Dataset, day: date, records: Sequence[Record], simulated: bool) -> LandedDay | None:
+def _merge(
+    lake: Lake,
+    dataset: Dataset,
+    day: date,
+    records: Sequence[Record],
+    simulated: bool,
+    fetched: Sequence[fetches.Fetch],
+) -> LandedDay | None:
     """The day's raw file with the newest record of every key; None when it holds newer ones of all of them."""
     import pyarrow as pa
 
     stamps_key = f"landing_stamps/{dataset.name}/{day_path(day)}{dataset.name}.json"
     stamps = _read_stamps(lake, stamps_key)
+    held = [(_row_key(dataset, row), row) for row in _held_rows(lake, dataset, day)]
+    held_keys = {key for key, _ in held}
     newest: dict[RowKey, tuple[str, Row]] = {}
     for record in records:
         key, stamp = _row_key(dataset, record.row), record.fetched_at or ""
+        known = stamps.get(_stamp_name(key), "")
+        if key in held_keys:
+            known = max(known, fetches.latest(fetched, record.row[dataset.entity] or "", day))
         # Records come by arrival and position; of equally old ones the last one wins.
-        if stamp >= stamps.get(_stamp_name(key), "") and (key not in newest or stamp >= newest[key][0]):
+        if stamp >= known and (key not in newest or stamp >= newest[key][0]):
             newest[key] = (stamp, record.row)
     if not newest:
         return None
-    held = [row for row in _held_rows(lake, dataset, day) if _row_key(dataset, row) not in newest]
-    rows = [*held, *(row for _, row in newest.values())]
+    rows = [*(row for key, row in held if key not in newest), *(row for _, row in newest.values())]
     table = pa.Table.from_pylist(rows, schema=dataset.raw_schema).append_column(
         PARTITION_DAY, pa.array([day] * len(rows), pa.date32())
     )

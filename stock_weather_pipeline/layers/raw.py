@@ -10,7 +10,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
 from stock_weather_pipeline.datasets import Dataset
@@ -18,6 +18,7 @@ from stock_weather_pipeline.errors import SourceError
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, external_table, superseded_key
 from stock_weather_pipeline.lake.opening import claim
+from stock_weather_pipeline.layers import fetches
 from stock_weather_pipeline.sources.base import PARTITION_DAY, Snapshot
 from stock_weather_pipeline.sources.tables import Fetched, snapshot_table
 
@@ -70,6 +71,7 @@ def land(
     landing = Landing()
     order = [(PARTITION_DAY, "ascending"), *((name, "ascending") for name in dataset.column_names)]
     for chunk in _until_interrupted(chunks, landing):
+        fetched_at = datetime.now(timezone.utc)
         claim(lake, chunk.simulated)
         landing.calls += chunk.calls
         landing.entities.update(pc.unique(chunk.table[dataset.entity]).to_pylist())
@@ -81,6 +83,9 @@ def land(
                 landing.set_aside[day] = rows.num_rows
                 stray.append(_reasoned(rows, day))
         _set_aside(lake, dataset, chunk, stray)
+        if chunk.calls:
+            # What arrived without a call to the vendor has stamps of its own.
+            fetches.note(lake, dataset, asked, chunk.first, chunk.last, fetched_at)
     return landing
 
 

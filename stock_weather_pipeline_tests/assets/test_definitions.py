@@ -80,6 +80,7 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
         assert spec.description, key
         assert spec.owners, key
         assert spec.kinds, key
+        assert spec.code_version, key
         assert spec.group_name == key.split("/")[0]
         schema = spec.metadata["dagster/column_schema"]
         assert isinstance(schema, dg.TableSchema)
@@ -107,6 +108,14 @@ def test_the_vendors_and_the_writers_have_pools(definitions: dg.Definitions) -> 
     assert pools["raw/stock_prices"] == pools["raw/stock_splits"] == {"vendor_polygon"}
     assert pools["raw/weather"] == {"vendor_open_meteo"}
     assert pools["prod/weather"] == {"publish_weather"}
+
+
+def test_every_table_that_grows_has_a_freshness_policy_and_a_calendar_aware_check(definitions: dg.Definitions) -> None:
+    specs = data_assets(definitions)
+    for name in ("stock_prices", "weather"):
+        assert specs[f"prod/{name}"].freshness_policy is not None
+        check = dg.AssetCheckKey(dg.AssetKey(["prod", name]), "latest_day_present")
+        assert check in definitions.resolve_asset_graph().asset_check_keys
 
 
 def test_what_the_code_location_loads_is_what_is_built() -> None:

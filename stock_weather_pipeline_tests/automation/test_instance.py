@@ -8,10 +8,13 @@ import sys
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickStatus
 
 from stock_weather_pipeline.automation.instance import (
     PROCESS_TAG,
     fail_abandoned_runs,
+    open_instance,
     prepare_dagster_home,
     this_process,
 )
@@ -51,6 +54,21 @@ def test_the_instance_lives_beside_the_data_with_the_repositorys_configuration(
     assert home == settings.data_home / "dagster"
     assert "BatchedSqliteEventLogStorage" in (home / "dagster.yaml").read_text()
     assert os.environ["DAGSTER_HOME"] == str(home)
+
+
+def test_crashed_runs_are_noticed_and_free_their_pools_and_ticks_are_forgotten_in_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.setenv("STOCK_WEATHER_EVENT_LOG_DIR", "")
+    with open_instance(settings) as instance:
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] == 300
+        pools = instance.get_concurrency_config().pool_config
+        assert pools.default_pool_limit == 1
+        assert instance.get_tick_retention_settings(InstigatorType.SENSOR)[TickStatus.SKIPPED] == 7
+        # A failed step is the gaps sensor's to repeat, not the run launcher's.
+        assert not instance.run_retries_retry_on_asset_or_op_failure
 
 
 def test_a_home_that_cannot_be_made_is_one_sentence(settings: Settings) -> None:

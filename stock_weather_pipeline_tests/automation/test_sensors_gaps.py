@@ -63,9 +63,9 @@ def test_a_day_that_lacks_only_views_starts_at_the_first_one_it_lacks(home: Plat
 
 
 def test_a_failing_day_is_tried_four_times_with_growing_pauses_and_then_given_up_with_one_alert(home: Platform) -> None:
-    home.sandbox.faults.add("/v1/archive", "401")
-    now = new_york("2024-01-16 00:45")
-    (first,) = home.schedule("weather_daily", now)
+    home.sandbox.faults.add("/", "missing_days", days=["2024-01-16"])
+    now = new_york("2024-01-17 00:30")
+    (first,) = home.schedule("stock_prices_daily", now)
     assert not home.run(first, now)
     for attempt, pause in ((2, timedelta(minutes=10)), (3, timedelta(hours=1)), (4, timedelta(hours=6))):
         assert home.sensor("gaps", now + pause - timedelta(seconds=30)) == []
@@ -73,17 +73,36 @@ def test_a_failing_day_is_tried_four_times_with_growing_pauses_and_then_given_up
         now += pause + timedelta(minutes=1)
         (request,) = home.sensor("gaps", now)
         assert request.tags["stock_weather/attempt"] == str(attempt)
-        assert range_of(request) == ("2024-01-15", "2024-01-15")
+        assert range_of(request) == ("2024-01-16", "2024-01-16")
         assert not home.run(request, now)
     for later in (timedelta(hours=7), timedelta(days=2)):
         assert home.sensor("gaps", now + later) == []
-    assert "given up 2024-01-15" in home.notes["gaps"]
+    assert "given up 2024-01-16" in home.notes["gaps"]
     # Without its cursor it knows from the runs, and the problem is already open.
     home.cursors.clear()
     assert home.sensor("gaps", now + timedelta(days=3)) == []
     (problem,) = open_problems(home.lake).values()
-    assert problem.alert.days == (date(2024, 1, 15),)
+    assert problem.alert.days == (date(2024, 1, 16),)
     assert "failed 4 times" in problem.alert.text
+
+
+def test_what_failed_for_good_is_not_tried_again_until_a_run_could_fetch(home: Platform) -> None:
+    home.sandbox.faults.add("/v2/aggs", "401", times=1)
+    now = new_york("2024-01-17 00:30")
+    (first,) = home.schedule("stock_prices_daily", now)
+    assert not home.run(first, now)
+    for later in (timedelta(minutes=11), timedelta(hours=8), timedelta(days=1)):
+        assert home.sensor("gaps", now + later) == []
+        assert "failed for good" in home.notes["gaps"]
+    assert open_problems(home.lake) == {}
+    # The key was put right: the next night's session comes, and with it the one that failed.
+    home.refresh_references(now)
+    night = new_york("2024-01-18 00:30")
+    (second,) = home.schedule("stock_prices_daily", night)
+    assert home.run(second, night)
+    (again,) = home.sensor("gaps", night + timedelta(minutes=1))
+    assert range_of(again) == ("2024-01-16", "2024-01-16")
+    assert home.run(again, night)
 
 
 def test_an_error_in_one_dataset_is_told_and_the_other_is_served(home: Platform) -> None:

@@ -235,6 +235,32 @@ def test_an_object_of_a_day_that_is_not_over_waits_for_midnight_in_new_york(lake
     assert list(_take(lake, now=datetime(2024, 3, 13, 4, 1, tzinfo=timezone.utc)).days) == [TUESDAY]
 
 
+def test_a_late_record_never_replaces_a_row_that_was_fetched_after_it(lake: Lake) -> None:
+    rows = [bar(MONDAY), bar(MONDAY, "AMD")]
+    land(lake, STOCK_PRICES, [MONDAY], [fetched(STOCK_PRICES, rows, MONDAY, MONDAY)], ["NVDA"])
+    before = _raw(lake, MONDAY)
+    old = "2024-03-12T05:00:00Z"
+    _put(lake, "late", json.dumps(_record(MONDAY, close=99, fetched_at=old)))
+    assert _take(lake).days == {}
+    assert _raw(lake, MONDAY) == before
+    # Nobody fetched AMD on that day, nor NVDA on another one; and what is newer than the fetch replaces.
+    _put(lake, "other", json.dumps(_record(MONDAY, "AMD", close=98, fetched_at=old)))
+    _put(lake, "another day", json.dumps(_record(TUESDAY, close=97, fetched_at=old)))
+    _take(lake)
+    assert [line.split(",")[5] for line in _raw(lake, MONDAY)] == ["98", "11"]
+    assert [line.split(",")[5] for line in _raw(lake, TUESDAY)] == ["97"]
+    _put(lake, "newer", json.dumps(_record(MONDAY, close=96, fetched_at="2124-01-01T00:00:00Z")))
+    _take(lake)
+    assert [line.split(",")[5] for line in _raw(lake, MONDAY)] == ["98", "96"]
+
+
+def test_a_late_record_adds_the_row_that_the_vendor_did_not_have(lake: Lake) -> None:
+    land(lake, STOCK_PRICES, [MONDAY], [fetched(STOCK_PRICES, [bar(MONDAY)], MONDAY, MONDAY)], None)
+    _put(lake, "late", json.dumps(_record(MONDAY, "AMD", fetched_at="2024-03-12T05:00:00Z")))
+    _take(lake)
+    assert [line.split(",")[0] for line in _raw(lake, MONDAY)] == ["AMD", "NVDA"]
+
+
 class _Killed(BaseException):
     pass
 

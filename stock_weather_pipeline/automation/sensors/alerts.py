@@ -31,7 +31,7 @@ from stock_weather_pipeline.automation.alerts import (
     open_alert,
     open_problems,
 )
-from stock_weather_pipeline.automation.running import failure_sentence
+from stock_weather_pipeline.automation.running import failure_sentence, is_permanent
 from stock_weather_pipeline.automation.work import LAYERS
 from stock_weather_pipeline.datasets import DATASETS
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -49,6 +49,7 @@ _EVALUATIONS = 50
 # Another process' update may become visible after a later one; what is seen twice changes nothing.
 _OVERLAP = timedelta(seconds=10)
 _LONGEST_TEXT = 2000
+_FOR_GOOD = "It is not tried again by itself: put it right, then run these days again."
 
 
 def alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -121,7 +122,8 @@ def _run_problems(lake: Lake, instance: dg.DagsterInstance, record: RunRecord) -
     steps: dict[str, str] = {}
     for entry in instance.all_logs(run.run_id, of_type={failed}):
         if entry.dagster_event is not None:
-            steps[str(entry.dagster_event.step_key)] = failure_sentence(entry.dagster_event)
+            last_word = f" {_FOR_GOOD}" if is_permanent(entry.dagster_event) else ""
+            steps[str(entry.dagster_event.step_key)] = failure_sentence(entry.dagster_event) + last_word
     by_subject: dict[str, dict[str, str]] = {}
     for step, sentence in steps.items():
         by_subject.setdefault(_subject(step), {})[step] = sentence

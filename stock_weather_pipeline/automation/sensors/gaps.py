@@ -1,7 +1,8 @@
 """The gaps sensor: missing or failed days become ranged runs, with growing pauses, until it gives up with an alert.
 
 It looks at the days from the first that was ever tried to the newest that was. Newer ones are the schedules'; days
-whose raw file is newer than what was made of it are the changes sensor's.
+whose raw file is newer than what was made of it are the changes sensor's. What failed for good (a wrong key) is not
+repeated until a later run could fetch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stock_weather_pipeline.automation.history import (
     PastRun,
     attempts,
     busy_days,
+    failed_for_good,
     finished_runs,
     known_days,
 )
@@ -39,11 +41,15 @@ _INTERVAL_S = 60
 
 @dataclass
 class Gaps:
-    """What is open of one dataset: runs to start now, days that wait for their next attempt, days given up."""
+    """What is open of one dataset: runs to start now, days that wait for their next attempt, days given up.
+
+    `hopeless` are days whose last attempt failed for good, such as for a wrong key; the failed run has told of them.
+    """
 
     due: list[tuple[Work, Attempts]] = field(default_factory=list)
     waiting: list[date] = field(default_factory=list)
     given_up: dict[date, Attempts] = field(default_factory=dict)
+    hopeless: dict[date, Attempts] = field(default_factory=dict)
 
 
 def gaps_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -78,7 +84,7 @@ def find_gaps(instance: dg.DagsterInstance, lake: Lake, settings: Settings, data
     past = finished_runs(instance, chain_of(dataset))
     gaps = Gaps()
     for item in work:
-        _sort_in(gaps, _without_changes(instance, item), past, now)
+        _sort_in(gaps, instance, _without_changes(instance, item), past, now)
     # A run may have started since; its days would look missing.
     started = busy_days(instance, dataset, [day for item, _ in gaps.due for day in item.days], now)
     gaps.due = [(item, tried) for item, tried in gaps.due if started.isdisjoint(item.days)]
@@ -95,6 +101,8 @@ def _evaluate(context: dg.SensorEvaluationContext, settings: Settings) -> dg.Sen
             known = set(told.get(dataset.name, []))
             _give_up(context, settings, lake, dataset, {d: a for d, a in gaps.given_up.items() if str(d) not in known})
             told[dataset.name] = sorted(map(str, gaps.given_up))
+            for run_id in {so_far.run_id for so_far in gaps.hopeless.values()}:
+                tick.notes.append(f"{dataset.name}: run {run_id} failed for good, which no attempt heals.")
             if gaps.waiting:
                 tick.notes.append(f"{dataset.name}: {len(gaps.waiting)} days wait for their next attempt.")
             if gaps.given_up:
@@ -115,13 +123,17 @@ def _without_changes(instance: dg.DagsterInstance, item: Work) -> Work:
     return replace(item, days=tuple(day for day in item.days if day in unfinished))
 
 
-def _sort_in(gaps: Gaps, item: Work, past: Sequence[PastRun], now: datetime) -> None:
+def _sort_in(gaps: Gaps, instance: dg.DagsterInstance, item: Work, past: Sequence[PastRun], now: datetime) -> None:
     assert item.dataset.partition_set is not None
     tried = {day: attempts(past, item, day) for day in item.days}
+    last_runs = {so_far.run_id for so_far in tried.values() if so_far.run_id is not None}
+    for_good = {run_id for run_id in last_runs if failed_for_good(instance, past, item, run_id)}
     due = []
     for day, so_far in tried.items():
         if so_far.failed >= MAX_ATTEMPTS:
             gaps.given_up[day] = so_far
+        elif so_far.run_id in for_good:
+            gaps.hopeless[day] = so_far
         elif so_far.is_due(now):
             due.append(day)
         else:
