@@ -13,16 +13,16 @@ from functools import cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from stock_weather_pipeline import nyse
 from stock_weather_pipeline.errors import UsageError
-from stock_weather_pipeline.settings import EARLIEST_DAY
 
 if TYPE_CHECKING:
     from dagster import TimeWindowPartitionsDefinition
-    from exchange_calendars import ExchangeCalendar
 
 NEW_YORK = ZoneInfo("America/New_York")
-EXCHANGE = "XNYS"
 ONE_DAY = timedelta(days=1)
+
+_SATURDAY = 5
 
 
 class PartitionSet(Enum):
@@ -42,25 +42,28 @@ class PartitionSet(Enum):
 
 
 @cache
-def _calendar(last_year: int) -> ExchangeCalendar:
-    import exchange_calendars
-
-    return exchange_calendars.get_calendar(EXCHANGE, start=str(EARLIEST_DAY), end=f"{last_year}-12-31")
-
-
-@cache
-def _session_days(last_year: int) -> tuple[tuple[date, ...], frozenset[date]]:
-    days = tuple(stamp.date() for stamp in _calendar(last_year).sessions)
+def _session_days() -> tuple[tuple[date, ...], frozenset[date]]:
+    closed = {
+        date.fromisoformat(f"{year}-{day}")
+        for year, *days in map(str.split, nyse.WEEKDAY_CLOSURES.strip().splitlines())
+        for day in days
+    }
+    first, last = date(nyse.FIRST_YEAR, 1, 1), date(nyse.LAST_YEAR, 12, 31)
+    every = (first + ONE_DAY * n for n in range((last - first).days + 1))
+    days = tuple(day for day in every if day.weekday() < _SATURDAY and day not in closed)
     return days, frozenset(days)
 
 
 def _known_sessions(until: date) -> tuple[tuple[date, ...], frozenset[date]]:
-    # exchange_calendars ends one year ahead by default; the current and the next year cover every schedule tick.
-    return _session_days(max(until.year, today().year) + 1)
+    if until.year > nyse.LAST_YEAR:
+        raise UsageError(
+            f"The sessions of the NYSE are known to {nyse.LAST_YEAR}, {until} is later: upgrade stock_weather_pipeline."
+        )
+    return _session_days()
 
 
 def sessions(start: date, end: date) -> list[date]:
-    """NYSE sessions from `start` to `end`, both included. Source: exchange_calendars, XNYS."""
+    """NYSE sessions from `start` to `end`, both included. Raises UsageError for days nobody knows yet."""
     from bisect import bisect_left, bisect_right
 
     days, _ = _known_sessions(end)
@@ -182,5 +185,5 @@ def _weekday_holidays(start: date) -> list[date]:
     return [
         day
         for day in (start + ONE_DAY * n for n in range((end - start).days + 1))
-        if day.weekday() < 5 and day not in days
+        if day.weekday() < _SATURDAY and day not in days
     ]

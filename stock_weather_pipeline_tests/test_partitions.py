@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
 
+import exchange_calendars
 import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stock_weather_pipeline import nyse
 from stock_weather_pipeline.errors import UsageError
 from stock_weather_pipeline.partitions import (
     NEW_YORK,
@@ -39,6 +41,17 @@ def at(text: str) -> datetime:
 def friday() -> Iterator[None]:
     with time_machine.travel(at("2024-06-07T12:00"), tick=False):
         yield
+
+
+def test_sessions_are_those_of_the_calendar_library() -> None:
+    first, last = date(nyse.FIRST_YEAR, 1, 1), date(nyse.LAST_YEAR, 12, 31)
+    calendar = exchange_calendars.get_calendar("XNYS", start=str(first), end=str(last))
+    assert sessions(first, last) == [stamp.date() for stamp in calendar.sessions]
+
+
+def test_sessions_nobody_knows_yet_are_no_guess() -> None:
+    with pytest.raises(UsageError, match="known to 2040"):
+        is_session(date(nyse.LAST_YEAR + 1, 1, 2))
 
 
 @given(DAYS, st.integers(0, 900))

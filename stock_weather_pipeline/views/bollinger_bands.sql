@@ -1,6 +1,7 @@
 -- Bollinger bands 20, 2: the mean of 20 adjusted closes and two population standard deviations around it.
 --
 -- Key: ticker, trade_date
+-- Reads: stock_prices_adjusted
 --
 -- ticker: Ticker as the vendor spells it.
 -- trade_date: NYSE session in New York.

@@ -1,6 +1,7 @@
 -- Change of the adjusted close from one session to the next of the same ticker.
 --
 -- Key: ticker, trade_date
+-- Reads: stock_prices_adjusted
 --
 -- ticker: Ticker as the vendor spells it.
 -- trade_date: NYSE session in New York.

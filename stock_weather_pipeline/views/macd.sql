@@ -2,6 +2,7 @@
 -- EMA(n) today = EMA(n) of the session before + 2 / (n + 1) x (value - EMA(n) of the session before).
 --
 -- Key: ticker, trade_date
+-- Reads: stock_prices_adjusted
 --
 -- ticker: Ticker as the vendor spells it.
 -- trade_date: NYSE session in New York.

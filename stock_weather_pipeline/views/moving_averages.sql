@@ -1,6 +1,7 @@
 -- Simple moving averages of the adjusted close over sessions, not calendar days.
 --
 -- Key: ticker, trade_date
+-- Reads: stock_prices_adjusted
 --
 -- ticker: Ticker as the vendor spells it.
 -- trade_date: NYSE session in New York.

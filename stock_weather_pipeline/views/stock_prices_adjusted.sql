@@ -2,6 +2,7 @@
 -- adjusted. The stored prices stay as traded: a new split changes this view, not the history.
 --
 -- Key: ticker, trade_date
+-- Reads: stock_prices, stock_splits
 --
 -- ticker: Ticker as the vendor spells it.
 -- trade_date: NYSE session in New York.

@@ -2,6 +2,7 @@
 -- each of these places, once when they are the same. A session is shown even where its weather is not there yet.
 --
 -- Key: ticker, trade_date, location
+-- Reads: daily_change, locations, weather_daily
 --
 -- ticker: Ticker as the vendor spells it.
 -- trade_date: NYSE session in New York, and the day on the clock of the location.

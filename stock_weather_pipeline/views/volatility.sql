@@ -1,6 +1,7 @@
 -- How much prices move: over the last 20 sessions, and within the day.
 --
 -- Key: ticker, trade_date
+-- Reads: stock_prices_adjusted
 --
 -- ticker: Ticker as the vendor spells it.
 -- trade_date: NYSE session in New York.

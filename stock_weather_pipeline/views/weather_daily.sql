@@ -2,6 +2,7 @@
 -- back. Hours without a value are left out of minimum, maximum, mean and sum; only configured locations are shown.
 --
 -- Key: location, local_date
+-- Reads: weather, locations
 --
 -- location: Name of the place.
 -- local_date: Day on the clock of the place, by the start of the hour.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stock_weather_pipeline.datasets import DATASETS
+from stock_weather_pipeline.lake.dialect import parse, table_references
 from stock_weather_pipeline.partitions import PartitionSet
 from stock_weather_pipeline.views import VIEWS, parse_view
 from stock_weather_pipeline_tests.views.conftest import OverTables
@@ -59,17 +60,22 @@ def test_days_and_entities_follow_from_the_key() -> None:
     assert stocks.key == ("ticker", "trade_date", "location")
 
 
-def test_dependencies_are_read_from_the_sql() -> None:
-    assert VIEWS["stock_weather"].depends_on == ("daily_change", "locations", "weather_daily")
-    assert VIEWS["stock_prices_adjusted"].depends_on == ("stock_prices", "stock_splits")
+@pytest.mark.parametrize("name", COLUMNS)
+def test_the_dependencies_that_a_view_names_are_those_of_its_sql(name: str) -> None:
+    view = VIEWS[name]
+    assert view.depends_on == tuple(table for _, table in table_references(parse(view.sql)))
 
 
-HEADER = "-- Of what.\n--\n-- Key: ticker, trade_date\n--\n-- ticker: Who.\n-- trade_date: When,\n--   in New York.\n\n"
+HEADER = (
+    "-- Of what.\n--\n-- Key: ticker, trade_date\n-- Reads: stock_prices\n--\n"
+    "-- ticker: Who.\n-- trade_date: When,\n--   in New York.\n\n"
+)
 
 
 def test_a_files_opening_comment_is_read() -> None:
     view = parse_view("some", HEADER + "SELECT ticker, trade_date FROM stock_prices\n")
     assert view.description == "Of what."
+    assert view.depends_on == ("stock_prices",)
     assert dict(view.columns) == {"ticker": "Who.", "trade_date": "When, in New York."}
     assert view.sql == "SELECT ticker, trade_date FROM stock_prices\n"
 
@@ -81,7 +87,13 @@ def test_the_code_version_changes_with_the_sql_and_not_with_a_comment() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["-- Of what.\n\n", HEADER.replace("Key", "Keys"), HEADER.replace("y: ticker", "y: tick")]
+    "header",
+    [
+        "-- Of what.\n\n",
+        HEADER.replace("Key", "Keys"),
+        HEADER.replace("y: ticker", "y: tick"),
+        HEADER.replace("-- Reads: stock_prices\n", ""),
+    ],
 )
 def test_a_file_without_its_opening_comment_is_named(header: str) -> None:
     with pytest.raises(ValueError, match=r"views/some\.sql"):
