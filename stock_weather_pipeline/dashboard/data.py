@@ -70,15 +70,15 @@ def read(
     newest_weather_day = _newest(lake, WEATHER.name, WEATHER.day_sql or "")
     known = _tickers_by_turnover(lake, newest_session) if newest_session else []
     chosen = _chosen(known, tickers)
-    locations = [row["location"] for row in lake.rows(f"SELECT location FROM {LOCATIONS.name} ORDER BY location")] if (
-        lake.tables.exists(LOCATIONS.name)
-    ) else []
+    locations = (
+        [row["location"] for row in lake.rows(f"SELECT location FROM {LOCATIONS.name} ORDER BY location")]
+        if (lake.tables.exists(LOCATIONS.name))
+        else []
+    )
     newest = max((day for day in (newest_session, newest_weather_day) if day), default=None)
     first_day = start or (_years_before(newest) if newest else None)
     return DashboardData(
-        answers={
-            name: _answer(lake, panel, chosen, locations, first_day, end) for name, panel in PANELS.items()
-        },
+        answers={name: _answer(lake, panel, chosen, locations, first_day, end) for name, panel in PANELS.items()},
         tickers=tuple(chosen),
         more_tickers=0 if tickers else len(known) - len(chosen),
         locations=tuple(locations),
@@ -161,5 +161,3 @@ def _quoted(values: Sequence[str]) -> str:
 
 def _years_before(day: date) -> date:
     return day.replace(year=day.year - _YEARS_SHOWN, day=min(day.day, 28))
-
-

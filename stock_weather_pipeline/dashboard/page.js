@@ -465,7 +465,7 @@
 
   // --- the other charts ------------------------------------------------------------------------------------------
 
-  const small = (extra) => ({ margin: { l: 44, r: 12, t: 8, b: 34 }, autosize: true, paper_bgcolor: color("surface"), plot_bgcolor: color("surface"),
+  const small = (extra) => ({ margin: { l: 62, r: 12, t: 8, b: 34 }, autosize: true, paper_bgcolor: color("surface"), plot_bgcolor: color("surface"),
     font: font(), showlegend: false, dragmode: false, hoverlabel: { font: { family: font().family } }, ...extra });
   const SMALL_CONFIG = { displayModeBar: false, responsive: true };
   const fixed = (extra) => axis({ fixedrange: true, ...extra });
@@ -544,7 +544,7 @@
     }
     Plotly.react(place, [{ type: "scatter", mode: "markers", x: pick("temperature_mean_c"), y: pick("change_pct"), text: pick("trade_date"),
       marker: { color: color("accent"), size: 5, opacity: 0.5 }, hovertemplate: "%{text}<br>%{x:.1f} °C<br>%{y:.2f} %<extra></extra>" }],
-    small({ height: 340, margin: { l: 56, r: 12, t: 8, b: 44 }, hovermode: "closest",
+    small({ height: 340, margin: { l: 62, r: 12, t: 8, b: 44 }, hovermode: "closest",
       xaxis: fixed({ title: { text: `${about.temperature_mean_c.label} in ${state.location} (°C)` } }), yaxis: fixed({ title: { text: `${about.change_pct.label} (%)` } }) }), SMALL_CONFIG);
     const r = columns("stock_weather_correlation", state.ticker);
     const n = r.location.indexOf(state.location);
@@ -686,6 +686,17 @@
     $("footer").append(element("p", {}, ...prices), element("p", {}, `Sessions and days: ${DATA.timeZone}; weather by each location's own clock. Written by stock-weather-pipeline ${DATA.version} from its SQL views.`));
   }
 
+  function rangeButtons() {
+    for (const [name, sessions] of RANGES) {
+      const button = element("button", { type: "button", "aria-pressed": "false", "data-sessions": String(sessions) }, name);
+      button.addEventListener("click", () => {
+        const high = sessions === Infinity ? state.days.length - 0.5 : visible()[1] + 0.5;
+        setRange(sessions === Infinity ? -0.5 : high - sessions, high);
+      });
+      $("ranges").append(button);
+    }
+  }
+
   function listen() {
     const plot = $("plot");
     plot.on("plotly_relayout", (change) => {
@@ -698,14 +709,6 @@
     plot.addEventListener("dblclick", () => setRange(-0.5, state.days.length - 0.5));
     plot.addEventListener("keydown", keyed);
     plot.addEventListener("focus", () => setCursor(state.cursor, null, true));
-    for (const [name, sessions] of RANGES) {
-      const button = element("button", { type: "button", "aria-pressed": "false", "data-sessions": String(sessions) }, name);
-      button.addEventListener("click", () => {
-        const high = sessions === Infinity ? state.days.length - 0.5 : visible()[1] + 0.5;
-        setRange(sessions === Infinity ? -0.5 : high - sessions, high);
-      });
-      $("ranges").append(button);
-    }
     $("linear").addEventListener("click", () => setLog(false));
     $("log").addEventListener("click", () => setLog(true));
     $("csv").addEventListener("click", saveCsv);
@@ -747,6 +750,7 @@
     $("ticker-pick").hidden = DATA.tickers.length === 0;
     fill($("ticker"), DATA.tickers, DATA.tickers[0]);
     if (DATA.panels.price.rows[DATA.tickers[0]]) {
+      rangeButtons();
       await showTicker(DATA.tickers[0]);
       listen();
     } else {
