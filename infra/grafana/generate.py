@@ -5,6 +5,9 @@ Dashboards are in the classic schema. Which panels there are, their SQL, units a
 location at a time, because candles and bands can show no more.
 """
 
+# The library's enums are of Python 3.11, and mypy reads the repository as 3.10.
+# mypy: disable-error-code="arg-type"
+
 from __future__ import annotations
 
 import json
@@ -24,10 +27,12 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import athena as athena_model
+from grafana_foundation_sdk.models import candlestick as candlestick_model
 from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import xychart as xychart_model
 
+from infra.grafana.names import DATASOURCE_TYPE, DATASOURCE_UID, FOLDER, UNITS
 from stock_weather_pipeline.dashboard.panels import (
     EXPECTED_SESSION_SQL,
     PANELS,
@@ -40,25 +45,6 @@ from stock_weather_pipeline.dashboard.panels import (
     Threshold,
 )
 from stock_weather_pipeline.datasets.contract import ColumnType
-
-FOLDER = Path(__file__).parent
-DATASOURCE_TYPE = "grafana-athena-datasource"
-DATASOURCE_UID = "stock-weather-athena"
-UNITS = {
-    "": "none",
-    "USD": "currencyUSD",
-    "%": "percent",
-    "fraction": "percentunit",
-    "°C": "celsius",
-    "mm": "lengthmm",
-    "shares": "short",
-    "rows": "short",
-    "sessions": "short",
-    "checks": "short",
-    "days": "d",
-    "bytes": "bytes",
-}
-"""Grafana's names of the panels' units."""
 
 _COLORS = {Level.GOOD: "green", Level.WARNING: "orange", Level.BAD: "red"}
 _HEIGHT, _WIDTH = 9, 12
@@ -76,7 +62,13 @@ _DASHBOARDS = {
 }
 # A wrong number in the newest days is of interest; what was held back long ago is known.
 _ALERTS = {
-    "stale-data": ("newest_session", "days_behind", Level.BAD, 30, "The newest session is {{ $values.A }} days behind."),
+    "stale-data": (
+        "newest_session",
+        "days_behind",
+        Level.BAD,
+        30,
+        "The newest session is {{ $values.A }} days behind.",
+    ),
     "failed-checks": ("failed_check_count", "failed", Level.BAD, 7, "{{ $values.A }} checks failed in a week."),
 }
 
@@ -198,7 +190,7 @@ def _thresholds(panel: Panel, field: Field) -> list[Any]:
     own = [threshold for threshold in panel.thresholds if threshold.field == field.name]
     if not own:
         return []
-    steps = [{"value": None, "color": _COLORS[Level.GOOD]}]
+    steps: list[dict[str, Any]] = [{"value": None, "color": _COLORS[Level.GOOD]}]
     steps += [{"value": threshold.value, "color": _COLORS[threshold.level]} for threshold in own]
     return [
         model.DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps}),
@@ -217,7 +209,7 @@ def _properties(**values: Any) -> list[Any]:
 def _candles(panel: Panel) -> Any:
     names = {name: name for name in _values(panel)}
     fields = candlestick.CandlestickFieldMap().open(names["open"]).high(names["high"]).low(names["low"])
-    return candlestick.Panel().fields(fields.close(names["close"]))
+    return candlestick.Panel().mode(candlestick_model.VizDisplayMode.CANDLES).fields(fields.close(names["close"]))
 
 
 def _lines(panel: Panel) -> Any:
@@ -244,9 +236,10 @@ def _macd(panel: Panel) -> Any:
 
 
 def _band(panel: Panel) -> Any:
-    lower, *_, upper = _values(panel)
-    custom = {"custom.fillBelowTo": lower, "custom.fillOpacity": 15}
-    return _lines(panel).override_by_name(upper, _properties(**custom))
+    lower, *_, upper = (field for field in panel.fields if field.type in _NUMBERS)
+    # Matched by the name that is shown.
+    custom = {"custom.fillBelowTo": lower.label, "custom.fillOpacity": 15}
+    return _lines(panel).override_by_name(upper.name, _properties(**custom))
 
 
 def _calendar(panel: Panel) -> Any:
