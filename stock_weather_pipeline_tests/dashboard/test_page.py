@@ -48,7 +48,8 @@ def choose(opened: Opened, ticker: str) -> None:
 
 def shown_sessions(opened: Opened) -> int:
     low, high = opened.page.evaluate("document.getElementById('plot').layout.xaxis.range")
-    return round(high - low)
+    width: float = high - low
+    return round(width)
 
 
 def for_tickers(data: DashboardData, names: list[str]) -> DashboardData:
@@ -169,7 +170,7 @@ def test_values_are_blank_until_their_window_is_full(show: Show, charted_data: D
     opened.page.focus("#plot")
     opened.page.keyboard.press("Home")
     assert opened.session == "2024-01-02"
-    first_with = {}
+    first_with: dict[str, int] = {}
     for position in range(40):
         for name in ("moving_averages.sma_7", "moving_averages.sma_30", "macd.macd", "macd.signal"):
             if opened.value(name):
