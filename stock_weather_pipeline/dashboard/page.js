@@ -195,7 +195,7 @@
   function splitMarkers() {
     const found = columns("splits", state.ticker);
     return found.execution_date.map((day, n) => ({
-      at: state.days.findIndex((session) => session >= day),
+      at: day > state.days[0] ? state.days.findIndex((session) => session >= day) : -1,
       text: `Split ${found.split_to[n]}:${found.split_from[n]}`,
     })).filter((marker) => marker.at >= 0);
   }
@@ -706,7 +706,7 @@
     plot.addEventListener("pointermove", pointed);
     plot.addEventListener("pointerdown", pointed);
     plot.addEventListener("pointerleave", () => setCursor(state.cursor, null));
-    plot.addEventListener("dblclick", () => setRange(-0.5, state.days.length - 0.5));
+    plot.on("plotly_doubleclick", () => setRange(-0.5, state.days.length - 0.5));
     plot.addEventListener("keydown", keyed);
     plot.addEventListener("focus", () => setCursor(state.cursor, null, true));
     $("linear").addEventListener("click", () => setLog(false));

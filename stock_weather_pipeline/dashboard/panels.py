@@ -168,8 +168,16 @@ def _of_ticker(name: str, title: str, question: str, chart: Chart, view: str, *f
     )
 
 
+# Engines add up in any order, so the last digits of a sum or mean differ from query to query; these leave them out.
+_DIGITS_KEPT = 9
+
+
+def _kept(column: str) -> str:
+    return f"round({column}, {_DIGITS_KEPT}) AS {column}"
+
+
 def _of_location(name: str, title: str, question: str, chart: Chart, *fields: Field) -> Panel:
-    columns = ", ".join(field.name for field in (_LOCATION, _LOCAL_DAY, *fields))
+    columns = ", ".join([_LOCATION.name, _LOCAL_DAY.name, *(_kept(field.name) for field in fields)])
     return Panel(
         name=name,
         title=title,
@@ -309,7 +317,7 @@ _STOCK_WEATHER = (
         question="Do sessions on warm days go otherwise than sessions on cold days?",
         section=Section.STOCK_WEATHER,
         chart=Chart.SCATTER,
-        sql=f"SELECT ticker, location, trade_date, temperature_mean_c, change_pct {_PAIRED} "
+        sql=f"SELECT ticker, location, trade_date, {_kept('temperature_mean_c')}, change_pct {_PAIRED} "
         "ORDER BY ticker, location, trade_date",
         fields=(
             _TICKER,
@@ -327,7 +335,8 @@ _STOCK_WEATHER = (
         section=Section.STOCK_WEATHER,
         chart=Chart.STATS,
         sql=f"SELECT ticker, location, n, r, {_bound('-')} AS r_low, {_bound('+')} AS r_high FROM ("
-        f"SELECT ticker, location, count(*) AS n, corr(change_pct, temperature_mean_c) AS r {_PAIRED} "
+        f"SELECT ticker, location, count(*) AS n, round(corr(change_pct, temperature_mean_c), {_DIGITS_KEPT}) AS r "
+        f"{_PAIRED} "
         "GROUP BY ticker, location) ORDER BY ticker, location",
         fields=(
             _TICKER,
