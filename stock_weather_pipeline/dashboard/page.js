@@ -577,6 +577,8 @@
     const now = new Intl.DateTimeFormat("en-CA", { timeZone: DATA.timeZone, year: "numeric", month: "2-digit", day: "2-digit" }).format(new Date());
     return DATA.sessionsAfter.filter((day) => day < now).length;
   }
+  /** The calendar in the page ends some day. */
+  const atLeast = (behind) => (behind === DATA.sessionsAfter.length ? `more than ${behind}` : String(behind));
 
   function stat(label, value, level, word) {
     $("health-stats").append(element("div", { class: level }, element("dt", {}, label), element("dd", {}, value + (word ? `, ${word}` : ""))));
@@ -587,7 +589,7 @@
     const newest = columns("newest_session"), checks = columns("failed_check_count"), aside = columns("quarantined");
     if (newest.newest_session[0]) {
       const behind = sessionsBehind();
-      stat("Newest session", newest.newest_session[0], LEVELS[behind === 0 ? 0 : behind === 1 ? 1 : 2], behind ? `${behind} behind` : "as expected");
+      stat("Newest session", newest.newest_session[0], LEVELS[behind === 0 ? 0 : behind === 1 ? 1 : 2], behind ? `${atLeast(behind)} behind` : "as expected");
       stat(DATA.panels.newest_session.fields.expected_session.label + " when written", newest.expected_session[0], "", "");
     }
     if (DATA.newestWeatherDay) stat("Newest day of weather", DATA.newestWeatherDay, "", "");
@@ -631,7 +633,7 @@
     if (!DATA.newestSession && !DATA.newestWeatherDay) say("Nothing is published yet. Run: stock-weather run");
     else if (!DATA.newestSession) say("No prices are published yet. Run: stock-weather run --only stocks");
     const behind = DATA.newestSession ? sessionsBehind() : 0;
-    if (behind > 1) say(`Stale: ${behind} sessions have closed since ${DATA.newestSession}, the newest one here. Run: stock-weather run, then stock-weather dashboard`);
+    if (behind > 1) say(`Stale: ${atLeast(behind)} sessions have closed since ${DATA.newestSession}, the newest one here. Run: stock-weather run, then stock-weather dashboard`);
     const [failures] = columns("failed_check_count").failed;
     if (failures) say(`${written(failures, "checks")} checks of days failed; these days are held back and not in the charts. See Pipeline health.`, true);
   }
