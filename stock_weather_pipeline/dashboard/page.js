@@ -34,7 +34,7 @@
   // --- how things are written ------------------------------------------------------------------------------------
 
   function digits(value, unit) {
-    if (unit === "shares" || unit === "rows" || unit === "sessions" || unit === "checks" || unit === "days") return 0;
+    if (unit === "shares" || unit === "rows" || unit === "sessions" || unit === "checks" || unit === "days" || unit === "queries" || unit === "bytes") return 0;
     if (unit === "USD") return Math.abs(value) < 1 ? 4 : 2;
     return unit === "°C" || unit === "mm" ? 1 : unit === "fraction" || unit === "" ? 3 : 2;
   }
