@@ -207,6 +207,18 @@
     return { gridcolor: color("grid"), linecolor: color("line"), zerolinecolor: color("line"), zerolinewidth: 1, ...extra };
   }
 
+  /** Labels of a logarithmic axis that reaches far: the library would write 90 as 9. */
+  function priceTicks(paneName) {
+    if (paneName !== "price" || !state.log) return {};
+    const [low, high] = reach("price");
+    if (high - low < 0.5) return { tickmode: "auto" };
+    const tickvals = [];
+    for (let power = Math.floor(low); power <= high; power++) {
+      for (const step of high - low < 1.2 ? [1, 1.5, 2, 3, 5, 7] : [1, 2, 5]) tickvals.push(step * 10 ** power);
+    }
+    return { tickmode: "array", tickvals, ticktext: tickvals.map((value) => String(Number(value.toPrecision(3)))) };
+  }
+
   function layout() {
     const plotted = HEIGHT - TOP - BOTTOM;
     let below = plotted;
@@ -215,7 +227,7 @@
       const domain = [Math.max(0, (below - pane.height) / plotted), below / plotted];
       below -= pane.height + GAP;
       axes[pane.axis] = axis({ domain, side: "right", fixedrange: true, range: reach(name), nticks: name === "price" ? 8 : 4,
-        type: name === "price" && state.log ? "log" : "linear", tickformat: name === "volume" ? ".3s" : "",
+        type: name === "price" && state.log ? "log" : "linear", exponentformat: "B", ...priceTicks(name),
         ticksuffix: name === "change" ? " %" : "" });
     }
     const markers = splitMarkers();
@@ -262,7 +274,10 @@
     low = Math.min(Math.max(low, -0.5), count - 0.5 - width);
     [state.low, state.high] = [low, low + width];
     const change = { "xaxis.range": [state.low, state.high], ...Object.fromEntries(Object.entries(ticks()).map(([k, v]) => [`xaxis.${k}`, v])) };
-    for (const [name, pane] of Object.entries(PANES)) change[`${pane.axis}.range`] = reach(name);
+    for (const [name, pane] of Object.entries(PANES)) {
+      change[`${pane.axis}.range`] = reach(name);
+      for (const [key, value] of Object.entries(priceTicks(name))) change[`${pane.axis}.${key}`] = value;
+    }
     drawing = true;
     await Plotly.relayout("plot", change);
     drawing = false;
@@ -457,7 +472,7 @@
     const [first, last] = visible();
     const title = `${DATA.simulated ? "SIMULATED DATA, " : ""}${state.ticker}, ${state.days[first]} to ${state.days[last]}, USD, adjusted for splits`;
     const drawn = layout();
-    const picture = { ...drawn, height: HEIGHT + 90, showlegend: true, legend: { orientation: "h", y: -0.05 }, title: { text: title, x: 0.01, font: { size: 16, color: color("ink") } }, margin: { ...drawn.margin, t: 60, b: 76 } };
+    const picture = { ...drawn, height: HEIGHT + 90, showlegend: true, legend: { orientation: "h", y: -0.05, traceorder: "normal" }, title: { text: title, x: 0.01, font: { size: 16, color: color("ink") } }, margin: { ...drawn.margin, t: 60, b: 76 } };
     const url = await Plotly.toImage({ data: traces(), layout: picture }, { format: "png", width: 1400, height: HEIGHT + 90, scale: 2 });
     const binary = bytes(url.split(",")[1]);
     save(fileName("png"), new Blob([binary], { type: "image/png" }));
