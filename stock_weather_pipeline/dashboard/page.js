@@ -34,7 +34,7 @@
   // --- how things are written ------------------------------------------------------------------------------------
 
   function digits(value, unit) {
-    if (unit === "shares" || unit === "rows" || unit === "sessions" || unit === "checks" || unit === "days") return 0;
+    if (unit === "shares" || unit === "rows" || unit === "sessions" || unit === "checks" || unit === "days" || unit === "queries" || unit === "bytes") return 0;
     if (unit === "USD") return Math.abs(value) < 1 ? 4 : 2;
     return unit === "°C" || unit === "mm" ? 1 : unit === "fraction" || unit === "" ? 3 : 2;
   }
@@ -207,6 +207,18 @@
     return { gridcolor: color("grid"), linecolor: color("line"), zerolinecolor: color("line"), zerolinewidth: 1, ...extra };
   }
 
+  /** Labels of a logarithmic axis that reaches far: the library would write 90 as 9. */
+  function priceTicks(paneName) {
+    if (paneName !== "price" || !state.log) return {};
+    const [low, high] = reach("price");
+    if (high - low < 0.5) return { tickmode: "auto" };
+    const tickvals = [];
+    for (let power = Math.floor(low); power <= high; power++) {
+      for (const step of high - low < 1.2 ? [1, 1.5, 2, 3, 5, 7] : [1, 2, 5]) tickvals.push(step * 10 ** power);
+    }
+    return { tickmode: "array", tickvals, ticktext: tickvals.map((value) => String(Number(value.toPrecision(3)))) };
+  }
+
   function layout() {
     const plotted = HEIGHT - TOP - BOTTOM;
     let below = plotted;
@@ -215,7 +227,7 @@
       const domain = [Math.max(0, (below - pane.height) / plotted), below / plotted];
       below -= pane.height + GAP;
       axes[pane.axis] = axis({ domain, side: "right", fixedrange: true, range: reach(name), nticks: name === "price" ? 8 : 4,
-        type: name === "price" && state.log ? "log" : "linear", tickformat: name === "volume" ? ".3s" : "",
+        type: name === "price" && state.log ? "log" : "linear", exponentformat: "B", ...priceTicks(name),
         ticksuffix: name === "change" ? " %" : "" });
     }
     const markers = splitMarkers();
@@ -262,7 +274,10 @@
     low = Math.min(Math.max(low, -0.5), count - 0.5 - width);
     [state.low, state.high] = [low, low + width];
     const change = { "xaxis.range": [state.low, state.high], ...Object.fromEntries(Object.entries(ticks()).map(([k, v]) => [`xaxis.${k}`, v])) };
-    for (const [name, pane] of Object.entries(PANES)) change[`${pane.axis}.range`] = reach(name);
+    for (const [name, pane] of Object.entries(PANES)) {
+      change[`${pane.axis}.range`] = reach(name);
+      for (const [key, value] of Object.entries(priceTicks(name))) change[`${pane.axis}.${key}`] = value;
+    }
     drawing = true;
     await Plotly.relayout("plot", change);
     drawing = false;
@@ -457,7 +472,7 @@
     const [first, last] = visible();
     const title = `${DATA.simulated ? "SIMULATED DATA, " : ""}${state.ticker}, ${state.days[first]} to ${state.days[last]}, USD, adjusted for splits`;
     const drawn = layout();
-    const picture = { ...drawn, height: HEIGHT + 90, showlegend: true, legend: { orientation: "h", y: -0.05 }, title: { text: title, x: 0.01, font: { size: 16, color: color("ink") } }, margin: { ...drawn.margin, t: 60, b: 76 } };
+    const picture = { ...drawn, height: HEIGHT + 90, showlegend: true, legend: { orientation: "h", y: -0.05, traceorder: "normal" }, title: { text: title, x: 0.01, font: { size: 16, color: color("ink") } }, margin: { ...drawn.margin, t: 60, b: 76 } };
     const url = await Plotly.toImage({ data: traces(), layout: picture }, { format: "png", width: 1400, height: HEIGHT + 90, scale: 2 });
     const binary = bytes(url.split(",")[1]);
     save(fileName("png"), new Blob([binary], { type: "image/png" }));
@@ -577,6 +592,8 @@
     const now = new Intl.DateTimeFormat("en-CA", { timeZone: DATA.timeZone, year: "numeric", month: "2-digit", day: "2-digit" }).format(new Date());
     return DATA.sessionsAfter.filter((day) => day < now).length;
   }
+  /** The calendar in the page ends some day. */
+  const atLeast = (behind) => (behind === DATA.sessionsAfter.length ? `more than ${behind}` : String(behind));
 
   function stat(label, value, level, word) {
     $("health-stats").append(element("div", { class: level }, element("dt", {}, label), element("dd", {}, value + (word ? `, ${word}` : ""))));
@@ -587,7 +604,7 @@
     const newest = columns("newest_session"), checks = columns("failed_check_count"), aside = columns("quarantined");
     if (newest.newest_session[0]) {
       const behind = sessionsBehind();
-      stat("Newest session", newest.newest_session[0], LEVELS[behind === 0 ? 0 : behind === 1 ? 1 : 2], behind ? `${behind} behind` : "as expected");
+      stat("Newest session", newest.newest_session[0], LEVELS[behind === 0 ? 0 : behind === 1 ? 1 : 2], behind ? `${atLeast(behind)} behind` : "as expected");
       stat(DATA.panels.newest_session.fields.expected_session.label + " when written", newest.expected_session[0], "", "");
     }
     if (DATA.newestWeatherDay) stat("Newest day of weather", DATA.newestWeatherDay, "", "");
@@ -631,7 +648,7 @@
     if (!DATA.newestSession && !DATA.newestWeatherDay) say("Nothing is published yet. Run: stock-weather run");
     else if (!DATA.newestSession) say("No prices are published yet. Run: stock-weather run --only stocks");
     const behind = DATA.newestSession ? sessionsBehind() : 0;
-    if (behind > 1) say(`Stale: ${behind} sessions have closed since ${DATA.newestSession}, the newest one here. Run: stock-weather run, then stock-weather dashboard`);
+    if (behind > 1) say(`Stale: ${atLeast(behind)} sessions have closed since ${DATA.newestSession}, the newest one here. Run: stock-weather run, then stock-weather dashboard`);
     const [failures] = columns("failed_check_count").failed;
     if (failures) say(`${written(failures, "checks")} checks of days failed; these days are held back and not in the charts. See Pipeline health.`, true);
   }

@@ -399,6 +399,8 @@ def _publishes() -> str:
     )
 
 
+_COSTS = f"{Layer.PARQUET.database}.query_costs"
+
 _HEALTH = (
     Panel(
         name="newest_session",
@@ -487,6 +489,23 @@ _HEALTH = (
             _count("rows_deleted", "Rows replaced", "rows"),
             _day("day", "Day in New York"),
         ),
+    ),
+    Panel(
+        name="query_costs",
+        title="Cost of queries",
+        question="What did the queries on Athena cost each day, at the list price?",
+        section=Section.HEALTH,
+        chart=Chart.TABLE,
+        sql="SELECT day, count(*) AS queries, sum(scanned_bytes) AS scanned_bytes, sum(cost_usd) AS cost_usd FROM "
+        f"(SELECT CAST(concat(year, '-', month, '-', day) AS DATE) AS day, scanned_bytes, cost_usd FROM {_COSTS}) "
+        "WHERE :days(day) GROUP BY day ORDER BY day DESC",
+        fields=(
+            _day("day", "Day"),
+            _count("queries", "Queries", "queries"),
+            _count("scanned_bytes", "Scanned", "bytes"),
+            _field("cost_usd", "Cost", "USD"),
+        ),
+        reads=(_COSTS,),
     ),
 )
 
