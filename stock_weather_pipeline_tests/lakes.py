@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.lake.layout import Day, Layer, external_table
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day, ExternalTable, Layer, external_table
 from stock_weather_pipeline.partitions import new_york_day, utc_window
+from stock_weather_pipeline.settings import Settings, load_settings
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline.sources.tables import Fetched
+
+if TYPE_CHECKING:
+    from infra.emulation import EmulatedAws
 
 Row = Mapping[str, Any]
 
@@ -29,6 +35,64 @@ def local_lake(folder: Path) -> Lake:
     catalog = LocalCatalog(objects)
     tables = local_tables(folder)
     return Lake(objects, catalog, tables, DuckDbEngine(objects, catalog, tables))
+
+
+def make_account() -> Settings:
+    """What the stack makes of an empty account, as far as the lake needs it, and the settings that name it."""
+    import boto3
+
+    buckets = {f"{kind}_bucket": f"stock-weather-{kind}" for kind in ("raw", "parquet", "results")}
+    s3, glue, athena = boto3.client("s3"), boto3.client("glue"), boto3.client("athena")
+    for bucket in buckets.values():
+        s3.create_bucket(Bucket=bucket)
+    for database in (PROD_DATABASE, *(layer.database for layer in Layer)):
+        glue.create_database(DatabaseInput={"Name": database})
+    athena.create_work_group(
+        Name="stock-weather",
+        Configuration={
+            "EnforceWorkGroupConfiguration": True,
+            "ResultConfiguration": {"OutputLocation": f"s3://{buckets['results_bucket']}/athena/"},
+        },
+    )
+    return load_settings({"deployment": "aws", **buckets})
+
+
+@contextmanager
+def emulated_lake() -> Iterator[tuple[Lake, EmulatedAws]]:
+    """A lake on an empty emulated account, and the account. The environment leads there meanwhile."""
+    from infra.emulation import emulated_aws  # moto takes seconds to load
+    from stock_weather_pipeline.lake.aws.opening import aws_lake
+
+    with emulated_aws() as aws, pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        settings = make_account()
+        aws.calls.reset()
+        yield aws_lake(settings, poll_s=0.02), aws
+
+
+@contextmanager
+def lake_of(deployment: str, folder: Path) -> Iterator[Lake]:
+    """An empty lake of a deployment, for a suite that runs on both; the local one is in `folder`."""
+    if deployment == "local":
+        yield local_lake(folder)
+    else:
+        with emulated_lake() as (lake, _):
+            yield lake
+
+
+def replace_files(lake: Lake, table: ExternalTable, day: Day, content: bytes) -> None:
+    """Other bytes in the files of a day, past the engine."""
+    for key in files_of(lake, table, day):
+        lake.objects.write(key, content)
+
+
+def files_of(lake: Lake, table: ExternalTable, day: Day) -> list[str]:
+    """Keys of the files that make up a day of a Parquet table."""
+    stored = lake.engine.stored(table, [day])
+    if day not in stored:
+        return []
+    return [i.key for i in lake.objects.list(table.prefix) if lake.objects.uri(i.key).startswith(stored[day].uri)]
 
 
 def bar(day: date, ticker: str = "NVDA", **values: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import dagster as dg
 from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
-    clear_failure,
+    accounted,
     days_of,
     materialized,
     named,
@@ -44,7 +44,7 @@ def catalog_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with clear_failure():
+        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
             register(lake, dataset)
             bad = problems(lake, dataset, days)
             good = [day for day in days if day not in bad]
@@ -53,6 +53,6 @@ def catalog_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
             raise partly_materialized(context, {}, {}, f"No day can be read. {named(bad)}")
         metadata: dict[Any, dict[str, Any]] = {day: {"dagster/partition_row_count": rows[day]} for day in good}
         metadata.update({day: {"problem": problem} for day, problem in bad.items()})
-        return materialized(context, metadata, {day: str(rows.get(day, 0)) for day in days}, {})
+        return materialized(context, metadata, {day: str(rows.get(day, 0)) for day in days}, cost)
 
     return asset

@@ -1,7 +1,7 @@
 """Parquet assets: typed rows by day, what failed in quarantine, and the audit's verdict on each day."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -11,7 +11,7 @@ from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.previews import last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
-    clear_failure,
+    accounted,
     days_of,
     materialized,
     named,
@@ -19,9 +19,9 @@ from stock_weather_pipeline.assets.reporting import (
     table_schema,
 )
 from stock_weather_pipeline.datasets import Dataset
-from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.interfaces import Lake, StoredDay
 from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table
-from stock_weather_pipeline.layers.audit import Finding, audit, parquet_versions
+from stock_weather_pipeline.layers.audit import Finding, audit
 from stock_weather_pipeline.layers.parquet import type_days, typing_select
 from stock_weather_pipeline.partitions import partitions_definition
 
@@ -49,13 +49,13 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with clear_failure():
+        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
             unreadable = type_days(lake, dataset, days)
             findings = audit(lake, dataset, days, unreadable)
             if len(unreadable) == len(days):
                 raise partly_materialized(context, {}, {}, f"No day can be read. {named(unreadable)}")
-            versions = parquet_versions(lake, dataset, days)
-            newest = max((day for day in days if day in versions), key=str, default=None)
+            stored = lake.engine.stored(table, days)
+            newest = max(stored, key=str, default=None)
             rows = (
                 lake.rows(f"SELECT * FROM {table.qualified_name} WHERE {days_predicate(dataset, [newest])} LIMIT 5")
                 if newest
@@ -63,20 +63,19 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
             )
         return materialized(
             context,
-            _metadata(lake, dataset, days, findings),
-            {day: versions.get(day, "") for day in days},
-            {"preview": last_rows(rows)},
+            _metadata(stored, days, findings),
+            {day: stored[day].version if day in stored else "" for day in days},
+            {"preview": last_rows(rows), **cost},
         )
 
     return asset
 
 
 def _metadata(
-    lake: Lake, dataset: Dataset, days: Sequence[Day], findings: Sequence[Finding]
+    stored: Mapping[Day, StoredDay], days: Sequence[Day], findings: Sequence[Finding]
 ) -> dict[Day, dict[str, Any]]:
-    table = external_table(dataset, Layer.PARQUET)
     metadata: dict[Day, dict[str, Any]] = {
-        day: {"file": dg.MetadataValue.url(lake.objects.uri(table.key(day)))} for day in days
+        day: {"file": dg.MetadataValue.url(stored[day].uri)} if day in stored else {} for day in days
     }
     for finding in findings:
         if finding.check == "rows_accounted":

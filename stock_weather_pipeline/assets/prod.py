@@ -11,7 +11,7 @@ from stock_weather_pipeline.assets.lineage import copied
 from stock_weather_pipeline.assets.previews import last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
-    clear_failure,
+    accounted,
     days_of,
     materialized,
     named,
@@ -67,7 +67,7 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: PublishConfig, lake: dg.ResourceParam[Lake]
     ) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with clear_failure():
+        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
             if partitions is None:
                 # Without partitions there is no range to work through: typing and audit are part of this step.
                 audit(lake, dataset, days, type_days(lake, dataset, days))
@@ -77,10 +77,9 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         published = {day: versions.get(day, "") for day in days if day in result.rows}
         metadata = _metadata(result, [*published])
         if result.refused:
-            raise partly_materialized(
-                context, metadata, published, f"{len(result.refused)} not published. {named(result.refused)}"
-            )
-        return materialized(context, metadata, published, {"preview": last_rows(rows)})
+            reason = f"{len(result.refused)} not published. {named(result.refused)}"
+            raise partly_materialized(context, metadata, published, reason, about=cost)
+        return materialized(context, metadata, published, {"preview": last_rows(rows), **cost})
 
     return asset
 

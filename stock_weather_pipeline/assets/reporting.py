@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import Any
 
@@ -15,7 +15,8 @@ import dagster as dg
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 
 from stock_weather_pipeline.datasets.contract import Column
-from stock_weather_pipeline.errors import PipelineError, TransientSourceError
+from stock_weather_pipeline.errors import LakeError, PipelineError, TransientLakeError, TransientSourceError
+from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day
 
 DayMetadata = Mapping[str, Any]
@@ -42,7 +43,31 @@ def clear_failure() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, TransientSourceError)) from error
+        heals = isinstance(error, (TransientSourceError, TransientLakeError))
+        raise dg.Failure(str(error), allow_retries=heals) from error
+
+
+@contextmanager
+def accounted(lake: Lake, run_id: str, step: str) -> Iterator[dict[str, Any]]:
+    """`clear_failure`, and what the block's queries cost: kept in the lake, and afterwards in the yielded metadata.
+
+    Where queries cost nothing the metadata stays empty.
+    """
+    cost: dict[str, Any] = {}
+    with clear_failure():
+        try:
+            yield cost
+        except BaseException:
+            # What failed first is told; a cost that cannot be kept after it is not worth hiding that.
+            with suppress(LakeError):
+                lake.engine.settle(run_id, step)
+            raise
+        spent = lake.engine.settle(run_id, step)
+    if spent is not None:
+        cost["queries"] = spent.queries
+        cost["scanned_bytes"] = spent.scanned_bytes
+        cost["query_run_time_ms"] = spent.run_time_ms
+        cost["query_cost_usd"] = spent.cost_usd
 
 
 def materialized(
@@ -88,15 +113,20 @@ def partly_materialized(
     versions: Mapping[Day, str],
     reason: str,
     *,
+    about: DayMetadata | None = None,
     retry: bool = False,
 ) -> dg.Failure:
-    """Some days failed: the others are recorded as materialized, and the returned failure is to be raised."""
+    """Some days failed: the others are recorded as materialized, and the returned failure is to be raised.
+
+    `about` is about the run and stands on the newest day.
+    """
+    newest = max(days, key=str, default=None)
     for day, values in days.items():
         context.log_event(
             dg.AssetMaterialization(
                 asset_key=context.asset_key,
                 partition=day.isoformat() if day else None,
-                metadata=dict(values),
+                metadata={**values, **(about or {})} if day == newest else dict(values),
                 tags={"dagster/data_version": versions[day]} if day in versions else None,
             )
         )

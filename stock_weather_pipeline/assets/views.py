@@ -8,7 +8,7 @@ import dagster as dg
 
 from stock_weather_pipeline.assets.lineage import of_view
 from stock_weather_pipeline.assets.previews import chart, last_rows, numbers
-from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure, days_of, materialized
+from stock_weather_pipeline.assets.reporting import OWNERS, accounted, days_of, materialized
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
 from stock_weather_pipeline.layers.views import create, newest_rows, rows_per_day
@@ -38,7 +38,7 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         days = [day for day in days_of(context) if day is not None]
-        with clear_failure():
+        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
             create(lake, view)
             rows = rows_per_day(lake, view, days)
             newest = max(rows, default=None)
@@ -47,7 +47,12 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
             day: {"dagster/partition_row_count": rows[day].rows if day in rows else 0} for day in days
         }
         versions: dict[Day, str] = dict.fromkeys(days, view.code_version)
-        about = {"preview": last_rows(history), "dagster/column_lineage": of_view(view.name), **_drawn(view, history)}
+        about = {
+            "preview": last_rows(history),
+            "dagster/column_lineage": of_view(view.name),
+            **_drawn(view, history),
+            **cost,
+        }
         return materialized(context, metadata, versions, about)
 
     return asset

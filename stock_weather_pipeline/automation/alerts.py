@@ -321,9 +321,8 @@ def _quarantine(lake: Lake, alert: Alert) -> list[str]:
     if alert.dataset not in DATASETS:
         return []
     table = external_table(DATASETS[alert.dataset], Layer.QUARANTINE)
-    days = alert.days if table.partitioned else (None,)
-    keys = (key for key in map(table.key, days) if lake.objects.exists(key))
-    return [lake.objects.uri(key) for key, _ in zip(keys, range(_NAMED_FILES), strict=False)]
+    stored = lake.engine.stored(table, alert.days if table.partitioned else (None,))
+    return [stored[day].uri for day in sorted(stored, key=str)[:_NAMED_FILES]]
 
 
 def _problem_to_json(problem: OpenProblem) -> dict[str, Any]:

@@ -41,7 +41,10 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Outcome
         counted("columns", ("as expected" if name in names else "missing" for name in dataset.column_names)),
         [] if names == list(dataset.column_names) else [Violation(None, expected, ", ".join(names) or "no such table")],
     )
-    bad = problems(lake, dataset, days)
+    if found is None:
+        bad = dict.fromkeys(days, f"{table.qualified_name} does not exist")
+    else:
+        bad = problems(lake, dataset, days)
     yield Outcome(
         "files_match_contract",
         expected,

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from stock_weather_pipeline.assets.reporting import clear_failure, days_of
+from stock_weather_pipeline.assets.reporting import accounted, days_of
 from stock_weather_pipeline.checks.distributions import Distribution
 from stock_weather_pipeline.datasets import PARTITIONED
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -55,7 +55,7 @@ def layer_checks(
     @dg.multi_asset_check(name=f"{'__'.join(key)}__checks", specs=specs, can_subset=True)
     def checks(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult]:
         selected = {selected.name for selected in context.selected_asset_check_keys}
-        with clear_failure():
+        with accounted(lake, context.op_execution_context.run_id, f"checks of {'/'.join(key)}"):
             days = days_of(context)
             if partition_set is not None and days == [None]:
                 days = landed_days(lake, partition_set)

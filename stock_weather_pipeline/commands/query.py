@@ -24,7 +24,10 @@ def query(console: Console, settings: Settings, sql: str, form: str) -> None:
     import click
 
     lake = open_lake(settings)
-    result = lake.engine.query(sql)
+    try:
+        result = lake.engine.query(sql)
+    finally:
+        lake.engine.settle("", "stock-weather query")
     if is_simulated(lake):
         click.echo(SIMULATED_BANNER, err=True)
     if form == "csv":

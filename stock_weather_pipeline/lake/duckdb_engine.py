@@ -9,13 +9,13 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stock_weather_pipeline.errors import LakeError, QueryError
+from stock_weather_pipeline.errors import LakeError, QueryError, UnreadableFileError
 from stock_weather_pipeline.lake import dialect
-from stock_weather_pipeline.lake.interfaces import Output
+from stock_weather_pipeline.lake.interfaces import Output, Spent, StoredDay, StoredObject
 from stock_weather_pipeline.lake.layout import DAY_COLUMNS, PROD_DATABASE, Day, ExternalTable, Layer
 from stock_weather_pipeline.lake.local_catalog import LocalCatalog
 from stock_weather_pipeline.lake.local_objects import LocalObjects
@@ -71,6 +71,22 @@ class DuckDbEngine:
             self._objects.write(table.key(day), buffer.getvalue())
             written.add(day)
         self._objects.delete([table.key(day) for day in days if day not in written])
+
+    def stored(self, table: ExternalTable, days: Sequence[Day]) -> dict[Day, StoredDay]:
+        if not days:
+            return {}
+        wanted = {table.key(day): day for day in days}
+        return {
+            wanted[item.key]: StoredDay(item.version, self._objects.uri(item.key))
+            for item in self._objects.list(table.prefix_of(days))
+            if item.key in wanted
+        }
+
+    def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
+        return []  # a day is one file, replaced in place
+
+    def settle(self, run_id: str, step: str) -> Spent | None:
+        return None
 
     @contextmanager
     def _prepared(self, sql: str) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
@@ -272,8 +288,11 @@ def _runs(days: pa.Array) -> Iterator[tuple[date | None, int]]:
 
 
 def _translated(error: duckdb.Error) -> LakeError:
+    import duckdb
+
     text = str(error).strip()
     first = text.splitlines()[0]
     if "No space left" in text:
         return LakeError(f"The disk is full: free space or set STOCK_WEATHER_HOME to another disk ({first}).")
-    return QueryError(f"The query failed: {first}")
+    reads_files = isinstance(error, (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException))
+    return (UnreadableFileError if reads_files else QueryError)(f"The query failed: {first}")

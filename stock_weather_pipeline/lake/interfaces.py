@@ -36,8 +36,11 @@ class Objects(Protocol):
 
     def read_start(self, key: str, size_bytes: int) -> bytes: ...
 
-    def write(self, key: str, data: bytes) -> None:
-        """Create or replace. Raises LakeError with the reason, such as a full disk; then nothing has changed."""
+    def write(self, key: str, data: bytes) -> str:
+        """Create or replace, and return the version.
+
+        Raises LakeError with the reason, such as a full disk; then nothing has changed.
+        """
         ...
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -159,11 +162,32 @@ class Output:
     where: str
 
 
+@dataclass(frozen=True)
+class StoredDay:
+    """One day of an external Parquet table. `version` changes whenever the day is replaced; it is opaque."""
+
+    version: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What queries cost: bytes scanned, run time summed over them, US dollars."""
+
+    queries: int = 0
+    scanned_bytes: int = 0
+    run_time_ms: int = 0
+    cost_usd: float = 0.0
+
+
 class Engine(Protocol):
     """SQL in Athena's dialect over raw, parquet, quarantine and prod tables and the views."""
 
     def query(self, sql: str) -> pa.Table:
-        """One read-only statement. Raises QueryError with the reason, SqlNotAllowedError for anything else."""
+        """One read-only statement. Raises QueryError with the reason, SqlNotAllowedError for anything else.
+
+        UnreadableFileError where it was a stored file that could not be read, so that another choice of days may do.
+        """
         ...
 
     def unload(self, sql: str, outputs: Sequence[Output], days: Sequence[Day]) -> None:
@@ -177,6 +201,21 @@ class Engine(Protocol):
         """Replace `days` of an external Parquet table by `rows`, which carry a last column `partition_day`."""
         ...
 
+    def stored(self, table: ExternalTable, days: Sequence[Day]) -> dict[Day, StoredDay]:
+        """What an external Parquet table holds of `days`; a day without files is left out."""
+        ...
+
+    def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
+        """Delete and return files below the table's prefix that no day of it needs, such as those of killed runs.
+
+        Nothing is deleted that a writer has written, or a reader may have planned to read, within `safety_age`.
+        """
+        ...
+
+    def settle(self, run_id: str, step: str) -> Spent | None:
+        """What the queries since the last settling cost, kept as rows of the table `query_costs`; None: no charge."""
+        ...
+
 
 @dataclass(frozen=True)
 class Lake:
@@ -188,6 +227,8 @@ class Lake:
     engine: Engine
     examined: dict[str, tuple[str, Any]] = field(default_factory=dict, compare=False, repr=False)
     """What the catalog layer found in a raw file, by its key and version, so that one run reads it once."""
+    well_formed: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Versions of raw files, by key, that were written or compared here, so that no run reads what it has written."""
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """A small result as Python values."""

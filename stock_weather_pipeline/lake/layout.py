@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
+from os.path import commonprefix
 
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.datasets.contract import Column, ColumnType
@@ -69,6 +70,11 @@ class ExternalTable:
     def key(self, day: Day) -> str:
         """The object that holds a day."""
         return f"{self.prefix}{day_path(day)}{self.dataset}.{self.layer.suffix}"
+
+    def prefix_of(self, days: Sequence[Day]) -> str:
+        """The longest prefix of an object's key that all these days share."""
+        # Character by character, as a prefix may end anywhere.
+        return commonprefix([self.key(min(days, key=str)), self.key(max(days, key=str))])  # noqa: RUF071
 
 
 @dataclass(frozen=True)

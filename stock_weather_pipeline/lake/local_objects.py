@@ -41,18 +41,20 @@ class LocalObjects:
         except OSError as error:
             raise storage_error("read", self.path(key), error) from error
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes) -> str:
         path = self.path(key)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(data)
+            version = _version(partial.stat())
             partial.replace(path)
         except OSError as error:
             # Nothing to remove where not even the folder could be made.
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise storage_error("write", path, error) from error
+        return version
 
     def delete(self, keys: Sequence[str]) -> None:
         path = self.root
@@ -84,9 +86,12 @@ class LocalObjects:
         except FileNotFoundError:
             return None  # deleted while the folder was read
         key = os.path.relpath(entry.path, self.root).replace(os.sep, "/")
-        # Every write makes a new file, so the inode tells replaced files apart even within one clock tick.
-        version = f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}"
-        return StoredObject(key, stat.st_size, version, datetime.fromtimestamp(stat.st_mtime, timezone.utc))
+        return StoredObject(key, stat.st_size, _version(stat), datetime.fromtimestamp(stat.st_mtime, timezone.utc))
+
+
+def _version(stat: os.stat_result) -> str:
+    # Every write makes a new file, so the inode tells replaced files apart even within one clock tick.
+    return f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}"
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -10,12 +10,17 @@ from stock_weather_pipeline.settings import Settings
 
 _LAYOUT = 1
 _MARKER = "lake.json"
+_OTHER = "STOCK_WEATHER_HOME; on AWS the buckets of another stack"
 
 
 def open_lake(settings: Settings) -> Lake:
-    """The lake of the settings' deployment, local: a folder. Raises LakeError when it is from a newer version."""
-    if settings.deployment == "aws":
-        raise LakeError("STOCK_WEATHER_DEPLOYMENT=aws is not available in this version: use local.")
+    """The lake of the settings' deployment: a folder, or AWS. Raises LakeError when it is from a newer version."""
+    lake = _aws_lake(settings) if settings.deployment == "aws" else _local_lake(settings)
+    _check_layout(lake)
+    return lake
+
+
+def _local_lake(settings: Settings) -> Lake:
     from stock_weather_pipeline.lake.duckdb_engine import DuckDbEngine
     from stock_weather_pipeline.lake.local_catalog import LocalCatalog
     from stock_weather_pipeline.lake.local_objects import LocalObjects
@@ -25,9 +30,13 @@ def open_lake(settings: Settings) -> Lake:
     objects = LocalObjects(folder)
     catalog = LocalCatalog(objects)
     tables = local_tables(folder)
-    lake = Lake(objects, catalog, tables, DuckDbEngine(objects, catalog, tables))
-    _check_layout(lake)
-    return lake
+    return Lake(objects, catalog, tables, DuckDbEngine(objects, catalog, tables))
+
+
+def _aws_lake(settings: Settings) -> Lake:
+    from stock_weather_pipeline.lake.aws.opening import aws_lake
+
+    return aws_lake(settings)
 
 
 def _check_layout(lake: Lake) -> None:
@@ -37,7 +46,7 @@ def _check_layout(lake: Lake) -> None:
     if found != _LAYOUT:
         raise LakeError(
             f"The lake {lake.objects.uri('')} has layout {found}, this version reads layout {_LAYOUT}: upgrade "
-            "stock_weather_pipeline, or use another STOCK_WEATHER_HOME."
+            "stock_weather_pipeline, or use another lake ({_OTHER})."
         )
 
 
@@ -67,5 +76,5 @@ def claim(lake: Lake, simulated: bool) -> None:
     if held != kind:
         raise LakeError(
             f"The lake {lake.objects.uri('')} holds {held} data and the source sent {kind} data, which must not mix: "
-            "set STOCK_WEATHER_HOME to another folder."
+            f"use another lake ({_OTHER})."
         )

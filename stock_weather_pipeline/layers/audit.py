@@ -16,7 +16,7 @@ from typing import Any
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.datasets.contract import Column, ColumnType
 from stock_weather_pipeline.datasets.rules import missing_required, row_rules
-from stock_weather_pipeline.errors import QueryError
+from stock_weather_pipeline.errors import UnreadableFileError
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.lake.layout import (
     Day,
@@ -147,10 +147,8 @@ def verdicts(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, lis
 
 def parquet_versions(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, str]:
     """The version of each day's Parquet; a day without rows has none."""
-    table = external_table(dataset, Layer.PARQUET)
-    wanted = {table.key(day): day for day in days}
-    listed = lake.objects.list(table.key(days[0]) if len(days) == 1 else table.prefix)
-    return {wanted[item.key]: item.version for item in listed if item.key in wanted}
+    stored = lake.engine.stored(external_table(dataset, Layer.PARQUET), days)
+    return {day: found.version for day, found in stored.items()}
 
 
 def _scope(dataset: Dataset, days: Sequence[Day]) -> Scope:
@@ -164,9 +162,10 @@ def _measure(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> tuple[dict[Da
         return {}, {}
     try:
         rows = lake.rows(_metrics_sql(dataset, days))
-    except QueryError as error:
+    except UnreadableFileError as error:
         if len(days) == 1:
-            where = lake.objects.uri(external_table(dataset, Layer.PARQUET).key(days[0]))
+            found = lake.engine.stored(external_table(dataset, Layer.PARQUET), days)
+            where = found[days[0]].uri if found else f"the Parquet of {dataset.name}"
             return {}, {days[0]: f"{where} is corrupt ({error}): materialize parquet/{dataset.name} for it again"}
         middle = len(days) // 2
         left, left_bad = _measure(lake, dataset, days[:middle])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stock_weather_pipeline.datasets import Dataset
-from stock_weather_pipeline.errors import QueryError
+from stock_weather_pipeline.errors import UnreadableFileError
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table, partition_day_sql
 
@@ -48,8 +48,7 @@ def _examine(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, Raw
         return {}
     table = external_table(dataset, Layer.RAW)
     keys = {day: table.key(day) for day in days}
-    prefix = keys[days[0]] if len(days) == 1 else table.prefix
-    versions = {item.key: item.version for item in lake.objects.list(prefix)}
+    versions = {item.key: item.version for item in lake.objects.list(table.prefix_of(days))}
     unknown: list[Day] = []
     found: dict[Day, RawFile] = {}
     for day, key in keys.items():
@@ -60,7 +59,7 @@ def _examine(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, Raw
             unknown.append(day)
     fresh: dict[Day, RawFile] = {}
     for day in unknown:
-        problem = _drift(lake, dataset, day)
+        problem = _drift(lake, dataset, day, versions.get(keys[day]))
         if problem is not None:
             fresh[day] = RawFile(problem=problem)
     fresh.update(_read(lake, dataset, [day for day in unknown if day not in fresh]))
@@ -71,17 +70,19 @@ def _examine(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, Raw
     return {day: found[day] for day in days}
 
 
-def _drift(lake: Lake, dataset: Dataset, day: Day) -> str | None:
+def _drift(lake: Lake, dataset: Dataset, day: Day, version: str | None) -> str | None:
     key = external_table(dataset, Layer.RAW).key(day)
-    if not lake.objects.exists(key):
-        return f"{lake.objects.uri(key)} is missing: materialize raw/{dataset.name} for it again"
-    start = lake.objects.read_start(key, _HEADER_BYTES)
     where = lake.objects.uri(key)
     again = f"materialize raw/{dataset.name} for it again"
-    if not start.strip():
+    if version is None:
+        return f"{where} is missing: {again}"
+    if lake.well_formed.get(key) == version:
+        return None
+    content = lake.objects.read(key)
+    if not content.strip():
         return f"{where} is empty: {again}"
     try:
-        line = start.split(b"\n", 1)[0].decode("utf-8")
+        line = content[:_HEADER_BYTES].split(b"\n", 1)[0].decode("utf-8")
         header = next(csv.reader([line.rstrip("\r")], strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         return f"{where} has no readable header ({error}): {again}"
@@ -93,7 +94,7 @@ def _drift(lake: Lake, dataset: Dataset, day: Day) -> str | None:
     expected = list(dataset.column_names)
     if header == expected:
         # An engine may drop an unclosed last row without a word. Quotes within a value are doubled: they come in pairs.
-        unclosed = lake.objects.read(key).count(b'"') % 2 == 1
+        unclosed = content.count(b'"') % 2 == 1
         return f"{where} cannot be parsed as CSV (a quote is not closed): {again}" if unclosed else None
     missing = [f"{name} is missing" for name in expected if name not in header]
     added = [f"{name!r} is not in the contract" for name in header if name not in expected]
@@ -109,7 +110,7 @@ def _read(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, RawFil
     table = external_table(dataset, Layer.RAW)
     try:
         counted = _counted(lake, dataset, days)
-    except QueryError as error:
+    except UnreadableFileError as error:
         if len(days) == 1:
             where = lake.objects.uri(table.key(days[0]))
             return {days[0]: RawFile(problem=f"{where} cannot be parsed as CSV ({error}): {again}")}

@@ -66,6 +66,7 @@ def land(
 
     assert dataset.partition_set is not None
     wanted = set(days)
+    held = _held(lake, dataset, days)
     landing = Landing()
     order = [(PARTITION_DAY, "ascending"), *((name, "ascending") for name in dataset.column_names)]
     for chunk in _until_interrupted(chunks, landing):
@@ -75,7 +76,7 @@ def land(
         stray: list[pa.Table] = []
         for day, rows in _days(chunk.table.sort_by(order)):
             if day in wanted:
-                landing.days[day] = _store(lake, dataset, day, rows, asked)
+                landing.days[day] = _store(lake, dataset, day, rows, asked, held)
             elif not dataset.partition_set.contains(day):
                 landing.set_aside[day] = rows.num_rows
                 stray.append(_reasoned(rows, day))
@@ -95,7 +96,8 @@ def land_snapshot(lake: Lake, dataset: Dataset, snapshot: Snapshot) -> Landing:
     if snapshot.simulated is not None:
         claim(lake, snapshot.simulated)
     rows = snapshot_table(dataset, snapshot).sort_by([(name, "ascending") for name in dataset.column_names])
-    return Landing(days={None: _store(lake, dataset, None, rows, None)}, calls=snapshot.calls)
+    landed = _store(lake, dataset, None, rows, None, _held(lake, dataset, [None]))
+    return Landing(days={None: landed}, calls=snapshot.calls)
 
 
 def csv_bytes(rows: pa.Table) -> bytes:
@@ -113,12 +115,20 @@ def csv_bytes(rows: pa.Table) -> bytes:
     raise AssertionError("quoting every value always succeeds")
 
 
-def _store(lake: Lake, dataset: Dataset, day: Day, rows: pa.Table, asked: Sequence[str] | None) -> LandedDay:
+def _held(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[str, str]:
+    """Versions of the raw files that are there, by key."""
+    prefix = external_table(dataset, Layer.RAW).prefix_of(days)
+    return {item.key: item.version for item in lake.objects.list(prefix)}
+
+
+def _store(
+    lake: Lake, dataset: Dataset, day: Day, rows: pa.Table, asked: Sequence[str] | None, held: dict[str, str]
+) -> LandedDay:
     import pyarrow.compute as pc
 
     rows = rows.select(list(dataset.column_names))
     key = external_table(dataset, Layer.RAW).key(day)
-    old = lake.objects.read(key) if lake.objects.exists(key) else None
+    old = lake.objects.read(key) if key in held else None
     if old is not None and asked is not None:
         rows = _with_others(dataset, rows, old, asked)
     data = csv_bytes(rows)
@@ -132,7 +142,8 @@ def _store(lake: Lake, dataset: Dataset, day: Day, rows: pa.Table, asked: Sequen
             replaced = hashlib.sha256(old).hexdigest()
             lake.objects.write(superseded_key(dataset, day, replaced), old)
     if changed:
-        lake.objects.write(key, data)
+        held[key] = lake.objects.write(key, data)
+    lake.well_formed[key] = held[key]
     entities = pc.count_distinct(rows[dataset.entity]).as_py()
     return LandedDay(key, rows.num_rows, len(data), sha256, changed, replaced, entities)
 
@@ -172,12 +183,12 @@ def _set_aside(lake: Lake, dataset: Dataset, chunk: Fetched, stray: list[pa.Tabl
 
     assert dataset.partition_set is not None
     table = external_table(dataset, Layer.QUARANTINE)
-    held = {item.key for item in lake.objects.list(table.prefix) if item.key.endswith(f".{Layer.QUARANTINE.suffix}")}
     every = [date.fromordinal(n) for n in range(chunk.first.toordinal(), chunk.last.toordinal() + 1)]
     closed = [day for day in every if not dataset.partition_set.contains(day)]
     # Only days that have, or had, such rows: a closed day that the vendor has since corrected loses its file.
     sent = {rows[PARTITION_DAY][0].as_py() for rows in stray}
-    affected = [day for day in closed if day in sent or table.key(day) in held]
+    held = lake.engine.stored(table, closed)
+    affected = [day for day in closed if day in sent or day in held]
     if not affected:
         return
     lake.catalog.put_table(table)

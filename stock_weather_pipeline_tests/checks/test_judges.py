@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -21,15 +21,16 @@ from stock_weather_pipeline.layers.audit import CHECKS, audit
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import publish
 from stock_weather_pipeline.partitions import PartitionSet
-from stock_weather_pipeline_tests.lakes import bar, hours, land_prices, land_weather, local_lake, put_csv
+from stock_weather_pipeline_tests.lakes import bar, files_of, hours, lake_of, land_prices, land_weather, put_csv
 
 MONDAY, TUESDAY = date(2024, 6, 3), date(2024, 6, 4)
 DAYS = [MONDAY, TUESDAY]
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return local_lake(tmp_path / "lake")
+@pytest.fixture(params=["local", "aws"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
+    with lake_of(request.param, tmp_path / "lake") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_a_parquet_file_that_was_tampered_with_fails_the_audit(
 ) -> None:
     land_prices(lake, [MONDAY])
     type_days(lake, STOCK_PRICES, [MONDAY])
-    key = external_table(STOCK_PRICES, Layer.PARQUET).key(MONDAY)
+    (key,) = files_of(lake, external_table(STOCK_PRICES, Layer.PARQUET), MONDAY)
     table = pq.read_table(pa.BufferReader(lake.objects.read(key)))
     rows = [{**row, **change} for row in table.to_pylist()] if change else table.to_pylist() * 2
     schema = pa.schema([field.with_nullable(True) for field in STOCK_PRICES.arrow_schema])

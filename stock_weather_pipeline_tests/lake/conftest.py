@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,19 @@ import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline_tests.lakes import local_lake
+from stock_weather_pipeline_tests.lakes import lake_of, local_lake
 
 
-@pytest.fixture(params=["local"])
-def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
-    """An empty lake. Its folder has a name that patterns and URLs give a meaning to."""
-    assert request.param == "local"
+@pytest.fixture(params=["local", "aws"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake. The local one's folder has a name that patterns and URLs give a meaning to."""
+    with lake_of(request.param, tmp_path / "a [lake] #1 %20*") as opened:
+        yield opened
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Lake:
+    """An empty local lake, for what only a folder can show."""
     return local_lake(tmp_path / "a [lake] #1 %20*")
 
 

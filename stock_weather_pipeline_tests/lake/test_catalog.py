@@ -50,13 +50,13 @@ def test_putting_the_same_again_writes_nothing(lake: Lake) -> None:
         (b"\xff\xfe", "is damaged .*: delete it"),
     ],
 )
-def test_an_entry_that_cannot_be_read_is_one_sentence(lake: Lake, content: bytes, sentence: str) -> None:
-    lake.objects.write("catalog/stock_weather_raw/stock_prices.json", content)
+def test_an_entry_that_cannot_be_read_is_one_sentence(on_disk: Lake, content: bytes, sentence: str) -> None:
+    on_disk.objects.write("catalog/stock_weather_raw/stock_prices.json", content)
     with pytest.raises(LakeError, match=sentence):
-        lake.catalog.get_table("stock_weather_raw", "stock_prices")
+        on_disk.catalog.get_table("stock_weather_raw", "stock_prices")
 
 
-def test_a_damaged_view_is_one_sentence(lake: Lake) -> None:
-    lake.objects.write("catalog/stock_weather/macd.json", b'{"format": 1, "view": {"name": "macd"}}')
+def test_a_damaged_view_is_one_sentence(on_disk: Lake) -> None:
+    on_disk.objects.write("catalog/stock_weather/macd.json", b'{"format": 1, "view": {"name": "macd"}}')
     with pytest.raises(LakeError, match="is damaged"):
-        lake.catalog.get_view("macd")
+        on_disk.catalog.get_view("macd")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
-from stock_weather_pipeline.lake.interfaces import Lake, Output
-from stock_weather_pipeline.lake.layout import Day, ExternalTable, Layer, external_table
+from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.layers import catalog
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lakes import bar, land_prices, put_csv
@@ -39,11 +38,14 @@ class CountingEngine:
         self.queries.append(sql)
         return self.engine.query(sql)
 
-    def unload(self, sql: str, outputs: Sequence[Output], days: Sequence[Day]) -> None:
-        self.engine.unload(sql, outputs, days)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
 
-    def write(self, table: ExternalTable, rows: pa.Table, days: Sequence[Day]) -> None:
-        self.engine.write(table, rows, days)
+
+def counting(lake: Lake) -> tuple[Lake, list[str]]:
+    """The lake with an engine that counts, and the queries it is asked."""
+    engine = CountingEngine(lake.engine)
+    return replace(lake, engine=cast("Engine", engine)), engine.queries
 
 
 @pytest.mark.parametrize(
@@ -128,10 +130,10 @@ def test_halving_finds_exactly_the_bad_days_in_few_queries(lake: Lake) -> None:
     for day in bad:
         lake.objects.write(RAW.key(day), f'{HEADER}\n{ROW}\n"open'.encode())
     lake.objects.write(RAW.key(days[9]), b"")
-    engine = CountingEngine(lake.engine)
-    found = catalog.problems(replace(lake, engine=engine), STOCK_PRICES, days)
+    counted, queries = counting(lake)
+    found = catalog.problems(counted, STOCK_PRICES, days)
     assert set(found) == {*bad, days[9]}
-    assert len(engine.queries) <= 2 * 2 * 5 + 1
+    assert len(queries) <= 2 * 2 * 5 + 1
     good = [day for day in days if day not in found]
     assert catalog.rows_per_day(lake, STOCK_PRICES, good) == dict.fromkeys(good, 1)
 
@@ -140,9 +142,9 @@ def test_good_days_cost_one_query(lake: Lake) -> None:
     days = sessions(date(2024, 1, 2), date(2024, 1, 31))
     land_prices(lake, days)
     catalog.register(lake, STOCK_PRICES)
-    engine = CountingEngine(lake.engine)
-    assert catalog.problems(replace(lake, engine=engine), STOCK_PRICES, days) == {}
-    assert len(engine.queries) == 1
+    counted, queries = counting(lake)
+    assert catalog.problems(counted, STOCK_PRICES, days) == {}
+    assert len(queries) == 1
 
 
 def test_a_list_that_may_be_empty_is_no_problem(lake: Lake) -> None:

@@ -26,11 +26,6 @@ NOW = datetime(2024, 3, 13, 12, tzinfo=timezone.utc)
 MONDAY, TUESDAY = date(2024, 3, 11), date(2024, 3, 12)
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return local_lake(tmp_path)
-
-
 def _record(day: date, ticker: str = "NVDA", **values: Any) -> dict[str, Any]:
     row = {name: value for name, value in bar(day, ticker).items() if name != PARTITION_DAY}
     return {**row, **values}

@@ -19,7 +19,7 @@ from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.layers import catalog, parquet
 from stock_weather_pipeline.layers.parquet import type_days
-from stock_weather_pipeline_tests.lakes import bar, hours, land_prices, land_weather, local_lake, put_csv
+from stock_weather_pipeline_tests.lakes import bar, files_of, hours, land_prices, land_weather, local_lake, put_csv
 
 DAY, NEXT = date(2024, 1, 9), date(2024, 1, 10)
 SHORT, LONG = date(2024, 3, 10), date(2024, 11, 3)
@@ -31,8 +31,8 @@ def stored(lake: Lake, layer: Layer, dataset: Dataset = STOCK_PRICES) -> list[di
 
 
 def typed_weather(lake: Lake, day: date) -> int:
-    data = lake.objects.read(external_table(WEATHER, Layer.PARQUET).key(day))
-    return int(pq.read_metadata(io.BytesIO(data)).num_rows)
+    keys = files_of(lake, external_table(WEATHER, Layer.PARQUET), day)
+    return sum(int(pq.read_metadata(io.BytesIO(lake.objects.read(key))).num_rows) for key in keys)
 
 
 def test_good_rows_are_typed(lake: Lake) -> None:
@@ -138,11 +138,11 @@ def test_typing_again_replaces_a_day_and_what_was_quarantined(lake: Lake) -> Non
 def test_a_day_that_cannot_be_read_keeps_its_parquet_and_stops_no_other(lake: Lake) -> None:
     land_prices(lake, [DAY, NEXT])
     type_days(lake, STOCK_PRICES, [DAY, NEXT])
-    before = lake.objects.read(external_table(STOCK_PRICES, Layer.PARQUET).key(DAY))
+    before = lake.engine.stored(external_table(STOCK_PRICES, Layer.PARQUET), [DAY])
     lake.objects.write(external_table(STOCK_PRICES, Layer.RAW).key(DAY), b"")
     put_csv(lake, STOCK_PRICES, NEXT, [bar(NEXT, close="10")])
     assert list(type_days(lake, STOCK_PRICES, [DAY, NEXT])) == [DAY]
-    assert lake.objects.read(external_table(STOCK_PRICES, Layer.PARQUET).key(DAY)) == before
+    assert lake.engine.stored(external_table(STOCK_PRICES, Layer.PARQUET), [DAY]) == before
     assert sorted(row["close"] for row in stored(lake, Layer.PARQUET)) == [10.0, 11.0]
 
 

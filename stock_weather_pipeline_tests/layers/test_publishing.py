@@ -21,7 +21,7 @@ from stock_weather_pipeline.layers.prod import Publication, publish
 from stock_weather_pipeline.layers.raw import land
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lakes import bar, fetched, hours, land_prices, put_csv
+from stock_weather_pipeline_tests.lakes import bar, fetched, hours, land_prices, put_csv, replace_files
 
 DAYS = sessions(date(2024, 1, 8), date(2024, 1, 12))
 DAY, NEXT = DAYS[0], DAYS[1]
@@ -90,7 +90,7 @@ def test_a_null_in_a_required_column_is_found(lake: Lake) -> None:
     row = {"ticker": "NVDA", "trade_date": DAY, "open": 10.0, "high": 12.0, "low": 9.0, "volume": 1.0}
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([row], schema=schema), buffer)
-    lake.objects.write(PARQUET.key(DAY), buffer.getvalue())
+    replace_files(lake, PARQUET, DAY, buffer.getvalue())
     (finding,) = (finding for finding in audit(lake, STOCK_PRICES, [DAY], {}) if not finding.passed)
     assert (finding.check, finding.actual) == ("required_not_null", "1 rows")
     assert json.loads(finding.sample or "")[0]["close"] is None
@@ -102,7 +102,7 @@ def test_quarantined_rows_of_a_holiday_between_two_sessions_fail_neither(lake: L
     land(lake, STOCK_PRICES, [friday, tuesday], [fetched(STOCK_PRICES, rows, friday, tuesday)], None)
     result = through(lake, [friday, tuesday])
     assert (result.rows, result.refused) == ({friday: 1, tuesday: 1}, {})
-    assert lake.objects.exists(external_table(STOCK_PRICES, Layer.QUARANTINE).key(holiday))
+    assert holiday in lake.engine.stored(external_table(STOCK_PRICES, Layer.QUARANTINE), [holiday])
 
 
 def test_too_large_a_share_in_quarantine_fails_the_day(lake: Lake) -> None:
@@ -130,7 +130,7 @@ def test_a_verdict_is_void_once_the_parquet_is_another(lake: Lake) -> None:
 def test_a_corrupt_parquet_file_fails_its_day_alone(lake: Lake, broken: date) -> None:
     land_prices(lake, DAYS)
     type_days(lake, STOCK_PRICES, DAYS)
-    lake.objects.write(PARQUET.key(broken), b"garbage")
+    replace_files(lake, PARQUET, broken, b"garbage")
     findings = [finding for finding in audit(lake, STOCK_PRICES, DAYS, {}) if not finding.passed]
     assert [(finding.day, finding.check) for finding in findings] == [(broken, "readable")]
     assert "is corrupt" in findings[0].actual

@@ -17,7 +17,7 @@ from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Layer, external_table, superseded_key
 from stock_weather_pipeline.layers import catalog
 from stock_weather_pipeline.layers.raw import Landing, csv_bytes, land, land_snapshot
-from stock_weather_pipeline.sources.base import Snapshot
+from stock_weather_pipeline.sources.base import PARTITION_DAY, Snapshot
 from stock_weather_pipeline.sources.tables import Fetched
 from stock_weather_pipeline_tests.lakes import Row, bar, fetched, local_lake
 
@@ -163,9 +163,13 @@ def test_rows_of_a_holiday_go_to_quarantine_and_leave_when_the_vendor_corrects_t
 
 def test_quarantined_rows_of_sessions_are_the_typings_and_stay(lake: Lake) -> None:
     put(lake, bar(FRIDAY))
-    lake.objects.write(QUARANTINE.key(FRIDAY), b"the typing's")
+    aside = pa.table({c.name: ["the typing's"] for c in QUARANTINE.columns} | {PARTITION_DAY: [FRIDAY]})
+    lake.catalog.put_table(QUARANTINE)
+    lake.engine.write(QUARANTINE, aside, [FRIDAY])
+    before = lake.engine.stored(QUARANTINE, [FRIDAY])
     put(lake, bar(FRIDAY))
-    assert lake.objects.read(QUARANTINE.key(FRIDAY)) == b"the typing's"
+    assert lake.engine.stored(QUARANTINE, [FRIDAY]) == before
+    assert len(before) == 1
 
 
 @pytest.mark.parametrize("kind", [TransientSourceError, PermanentSourceError])

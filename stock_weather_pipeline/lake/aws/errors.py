@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from stock_weather_pipeline.errors import LakeError, TransientLakeError
 
 _THROTTLED = frozenset(
-    [
+    {
         "503",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
@@ -18,10 +18,10 @@ _THROTTLED = frozenset(
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
-    ]
+    }
 )
 _TRANSIENT = frozenset(
-    [
+    {
         "500",
         "502",
         "504",
@@ -33,7 +33,7 @@ _TRANSIENT = frozenset(
         "RequestTimeout",
         "RequestTimeoutException",
         "ServiceUnavailable",
-    ]
+    }
 )
 _ADVICE = {
     "NoSuchKey": "there is no such file",

@@ -45,10 +45,10 @@ class S3Objects:
                 return b""  # an empty object has no first byte
             return found["Body"].read()
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes) -> str:
         bucket = self.bucket(key)
         with aws_errors(f"write s3://{bucket}/{key}"):
-            self._session.s3.put_object(Bucket=bucket, Key=key, Body=data)
+            return _version(self._session.s3.put_object(Bucket=bucket, Key=key, Body=data)["ETag"])
 
     def delete(self, keys: Sequence[str]) -> None:
         by_bucket: dict[str, list[str]] = {}
@@ -85,7 +85,7 @@ class S3Objects:
         with aws_errors(f"list s3://{bucket}/{prefix}"):
             for page in self._session.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
-                    yield StoredObject(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                    yield StoredObject(item["Key"], item["Size"], _version(item["ETag"]), item["LastModified"])
 
     def _delete(self, bucket: str, keys: Sequence[str]) -> None:
         with aws_errors(f"delete {len(keys)} objects such as s3://{bucket}/{keys[0]}"):
@@ -98,3 +98,7 @@ class S3Objects:
             first = failed[0]
             what = f"delete s3://{bucket}/{first.get('Key')} ({len(failed)} of {len(keys)} objects)"
             raise translated(what, first.get("Code", ""), first.get("Message", ""))
+
+
+def _version(etag: str) -> str:
+    return etag.strip('"')
