@@ -44,7 +44,7 @@ def catalog_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
+        with accounted(lake, context.run.run_id, context.asset_key.to_user_string()) as cost:
             register(lake, dataset)
             bad = problems(lake, dataset, days)
             good = [day for day in days if day not in bad]

@@ -49,7 +49,7 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
+        with accounted(lake, context.run.run_id, context.asset_key.to_user_string()) as cost:
             unreadable = type_days(lake, dataset, days)
             findings = audit(lake, dataset, days, unreadable)
             if len(unreadable) == len(days):

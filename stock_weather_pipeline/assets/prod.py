@@ -67,7 +67,7 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: PublishConfig, lake: dg.ResourceParam[Lake]
     ) -> dg.MaterializeResult[Any]:
         days = days_of(context)
-        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
+        with accounted(lake, context.run.run_id, context.asset_key.to_user_string()) as cost:
             if partitions is None:
                 # Without partitions there is no range to work through: typing and audit are part of this step.
                 audit(lake, dataset, days, type_days(lake, dataset, days))

@@ -38,7 +38,7 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         days = [day for day in days_of(context) if day is not None]
-        with accounted(lake, context.run_id, context.asset_key.to_user_string()) as cost:
+        with accounted(lake, context.run.run_id, context.asset_key.to_user_string()) as cost:
             create(lake, view)
             rows = rows_per_day(lake, view, days)
             newest = max(rows, default=None)
