@@ -125,7 +125,7 @@ def _dashboard(uid: str, title: str, sections: Sequence[Section], since: str) ->
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .readonly()
     )
-    shown = [panel for panel in PANELS.values() if panel.section in sections and not panel.reads]
+    shown = [panel for panel in PANELS.values() if panel.section in sections]
     for name, sql in _VARIABLES.items():
         if any(f"${{{name}:sqlstring}}" in statement(panel) for panel in shown):
             built = built.with_variable(_variable(name, sql))

@@ -19,6 +19,7 @@ UNITS = {
     "sessions": "short",
     "checks": "short",
     "days": "d",
-    "bytes": "bytes",
+    "queries": "short",
+    "bytes": "decbytes",
 }
 """Grafana's names of the panels' units."""

@@ -18,6 +18,7 @@ from infra.grafana.names import DATASOURCE_UID, FOLDER
 from infra.grafana.verify import (
     Run,
     Shown,
+    add_query_costs,
     alert_file,
     alert_problems,
     dashboard_files,
@@ -25,19 +26,25 @@ from infra.grafana.verify import (
     expanded,
     read,
 )
+from stock_weather_pipeline.lake.aws.cost import QUERY_COSTS
 from stock_weather_pipeline_tests.homes import Home
+from stock_weather_pipeline_tests.lakes import local_lake
 
 Values = dict[str, Any]
 SHOWN = Shown(date(2024, 6, 3), date(2024, 6, 7), {"ticker": "NVDA", "location": "New York"})
 
 
 @pytest.fixture(scope="module")
-def run(finished: Home) -> Iterator[Run]:
+def run(finished: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """The local engine on a week of simulated data; a statement that was answered is not asked again."""
+    costs = local_lake(tmp_path_factory.mktemp("costs"))
+    add_query_costs(costs, SHOWN.first)
     with finished.opened() as (_, lake, _instance):
         # What the sandbox has of the newest days is not in this lake: the variable's window is moved to its week.
         @cache
         def query(sql: str) -> pa.Table:
+            if QUERY_COSTS.qualified_name in sql:
+                return costs.engine.query(sql)
             return lake.engine.query(re.sub(r"date_add\('day', -30, [^,]*?\)\)", "DATE '2024-05-08'", sql))
 
         yield query
