@@ -1,4 +1,4 @@
-"""Takes the pictures of the README from the running UI: `python docs/take_screenshots.py [--home DIR]`.
+"""Takes the pictures of the README, of the page and of the UI: `python docs/take_screenshots.py [--home DIR]`.
 
 Needs `pip install -e '.[docs]'`, Chromium on the PATH, and a home that `stock-weather run` has filled. Serves the UI on
 a free port of this machine and stops it afterwards.
@@ -22,16 +22,17 @@ from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from playwright.sync_api import FloatRect, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, sync_playwright
 
 from stock_weather_pipeline.partitions import sessions, today
 from stock_weather_pipeline.sandbox import Sandbox
 
 IMAGES = Path(__file__).parent / "images"
 START_UP_SECONDS = 180
-WINDOW: ViewportSize = {"width": 2500, "height": 2350}
+WINDOW: ViewportSize = {"width": 3000, "height": 2700}
+PAGE_WINDOW: ViewportSize = {"width": 1280, "height": 820}
 # Without the list of groups and the tool bars.
-GRAPH: FloatRect = {"x": 400, "y": 120, "width": 1900, "height": 2210}
+GRAPH: FloatRect = {"x": 420, "y": 120, "width": 2400, "height": 2500}
 
 
 @contextmanager
@@ -71,11 +72,25 @@ def _answers(url: str) -> bool:
 
 def asset_graph(page: Page, url: str) -> None:
     """The whole graph, every group opened, one box per asset."""
-    groups = ",".join(f"global@global:{group}" for group in ("raw", "catalog", "parquet", "prod", "views"))
+    groups = ",".join(f"global@global:{group}" for group in ("raw", "catalog", "parquet", "prod", "views", "dashboard"))
     page.goto(f"{url}/asset-groups/?expanded={groups}", wait_until="networkidle")
     page.get_by_text("Hide navigation").click()
     page.wait_for_timeout(8000)
     page.screenshot(path=IMAGES / "asset-graph.png", clip=GRAPH)
+
+
+def dashboard(browser: Browser, home: dict[str, str]) -> None:
+    """The page, with the crosshair on a session."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "page.html"
+        command = [sys.executable, "-m", "stock_weather_pipeline.cli", "dashboard", "--output", str(file)]
+        subprocess.run(command, env={**os.environ, **home}, stdout=subprocess.DEVNULL, check=True)
+        page = browser.new_page(viewport=PAGE_WINDOW, color_scheme="dark", device_scale_factor=1.5)
+        page.goto(file.as_uri())
+        page.wait_for_selector("html[data-ready]")
+        page.mouse.move(820, 330)
+        page.screenshot(path=IMAGES / "dashboard.png")
+        page.close()
 
 
 def partial_success(page: Page, url: str) -> None:
@@ -127,6 +142,7 @@ def main() -> None:
     filled = {"STOCK_WEATHER_HOME": str(arguments.home)} if arguments.home else {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        dashboard(browser, filled)
         page = browser.new_page(viewport=WINDOW, device_scale_factor=0.75)
         with served_ui(filled) as url:
             asset_graph(page, url)

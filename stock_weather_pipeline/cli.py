@@ -89,6 +89,7 @@ def main(debug: bool) -> None:
     stock-weather run                                  every layer, two years back from yesterday
     stock-weather query "SELECT * FROM macd LIMIT 5"   Athena SQL on what is there
     stock-weather status                               newest day, gaps and failed checks
+    stock-weather dashboard --open                     charts, in one file
     stock-weather dev                                  the Dagster UI
     """
 
@@ -148,6 +149,30 @@ def query(sql: str, form: str) -> None:
     from stock_weather_pipeline.commands import query as command
 
     command.query(_console(), _settings(), sql, form)
+
+
+@main.command(
+    epilog="\b\nExamples:\n"
+    "  stock-weather dashboard --open\n"
+    "  stock-weather dashboard --tickers NVDA,AMD --start 2020-01-01 --output charts.html"
+)
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write. Default: dashboard.html in the data home.",
+)
+@click.option("--tickers", metavar="A,B", help="Tickers. Default: all, or the 50 with the highest turnover.")
+@click.option("--start", type=DAY, help="First day. Default: five years before the newest.")
+@click.option("--end", type=DAY, help="Last day. Default: the newest.")
+def dashboard(open_it: bool, output: Path | None, tickers: str | None, start: date | None, end: date | None) -> None:
+    """Write the charts into one HTML file that needs no network.
+
+    Ends with 1 when a panel could not be made; the page is written all the same and says why.
+    """
+    from stock_weather_pipeline.commands import dashboard as command
+
+    sys.exit(command.dashboard(_console(), _settings(), output, tickers, start, end, open_it=open_it))
 
 
 @main.command(epilog="\b\nExample:\n  stock-weather status")

@@ -8,6 +8,7 @@ from datetime import date
 import dagster as dg
 
 from stock_weather_pipeline.assets.catalog import catalog_asset
+from stock_weather_pipeline.assets.dashboard import dashboard_asset
 from stock_weather_pipeline.assets.parquet import parquet_asset
 from stock_weather_pipeline.assets.prod import prod_asset
 from stock_weather_pipeline.assets.raw import raw_asset
@@ -17,7 +18,7 @@ from stock_weather_pipeline.views import VIEWS
 
 
 def all_assets(start: date) -> list[dg.AssetsDefinition]:
-    """Every layer of every dataset, then the views; partitions begin at `start`."""
+    """Every layer of every dataset, then the views and the page; partitions begin at `start`."""
     with warnings.catch_warnings():
         # BackfillPolicy is marked beta; the version is pinned and ranged runs are tested.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -31,4 +32,5 @@ def _assets(start: date) -> list[dg.AssetsDefinition]:
         *(parquet_asset(dataset, start) for dataset in PARTITIONED),
         *(prod_asset(dataset, start) for dataset in DATASETS.values()),
         *(view_asset(view, start) for view in VIEWS.values()),
+        dashboard_asset(),
     ]

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stock_weather_pipeline.automation.work import Key, Work, asset_keys, chain_of
+from stock_weather_pipeline.dashboard import PAGE_ASSET
 from stock_weather_pipeline.datasets import DATASETS, PARTITIONED, Dataset
 from stock_weather_pipeline.partitions import last_closed_day
 from stock_weather_pipeline.settings import Settings
@@ -36,7 +37,7 @@ def landing_job(dataset: Dataset) -> str:
 
 
 JOB_ASSETS: dict[str, tuple[Key, ...]] = {
-    **{dataset.name: chain_of(dataset) for dataset in PARTITIONED},
+    **{dataset.name: (*chain_of(dataset), PAGE_ASSET) for dataset in PARTITIONED},
     **{raw_job(dataset): (("raw", dataset.name),) for dataset in PARTITIONED},
     **{landing_job(dataset): (("landing", dataset.name),) for dataset in PARTITIONED},
     REFERENCES_JOB: tuple(
@@ -50,7 +51,10 @@ JOB_ASSETS: dict[str, tuple[Key, ...]] = {
 
 _DESCRIPTIONS = {
     REFERENCES_JOB: "What has no partitions: stock splits and the configured locations, from raw to prod.",
-    **{dataset.name: f"{dataset.name} of a range of days, from raw to the views." for dataset in PARTITIONED},
+    **{
+        dataset.name: f"{dataset.name} of a range of days, from raw to the views and the page."
+        for dataset in PARTITIONED
+    },
     **{raw_job(dataset): f"Fetches a range of days of {dataset.name} again, raw only." for dataset in PARTITIONED},
     **{landing_job(dataset): f"Takes what arrived in the landing zone of {dataset.name}." for dataset in PARTITIONED},
 }
@@ -92,7 +96,7 @@ def work_request(work: Work, settings: Settings, started_by: str, attempt: int, 
     return dg.RunRequest(
         run_key=f"{started_by}/{dataset.name}/{work.days[0]}..{work.days[-1]}/{'/'.join(work.chain[0])}/{content}",
         job_name=raw_job(dataset) if raw_only else dataset.name,
-        asset_selection=None if whole else asset_keys(work.chain),
+        asset_selection=None if whole else asset_keys((*work.chain, PAGE_ASSET)),
         run_config=config if work.entities and work.chain[0][0] == "raw" else {},
         tags=tags,
     )

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from stock_weather_pipeline.automation.instance import PROCESS_TAG, this_process
 from stock_weather_pipeline.automation.work import Key, Work, all_work, asset_keys, chain_of, missing_work
+from stock_weather_pipeline.dashboard import PAGE_ASSET
 from stock_weather_pipeline.datasets import DATASETS, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.partitions import today
@@ -92,6 +93,10 @@ class Runner:
                 self._run_work(outcome, item, force)
             went_wrong = len(outcome.failed) > failures
             work = self._missing(dataset, days, entities, attempted) if went_wrong else []
+
+    def refresh_page(self, outcome: Outcome) -> None:
+        """Write the page with the charts of what is published now."""
+        self._run(outcome, "/".join(PAGE_ASSET), [PAGE_ASSET], {}, {})
 
     def _missing(
         self,

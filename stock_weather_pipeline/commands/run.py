@@ -58,6 +58,8 @@ def run(
             runner.refresh_references(outcome, [dataset.name for dataset in references], again)
             for dataset, wanted in days.items():
                 runner.complete(outcome, dataset, wanted, vendors.entities(dataset), again=again, force=force)
+            if outcome.runs:
+                runner.refresh_page(outcome)
         check_keys = definitions.resolve_asset_graph().asset_check_keys
         statuses = [dataset_status(instance, lake, dataset, check_keys) for dataset in (*days, *references)]
         views = view_checks(instance, check_keys)
@@ -166,6 +168,7 @@ def _say(
     console.print("Next:")
     for example in (
         f'{name} query "{_example(settings, statuses)}"',
+        f"{name} dashboard --open       the charts",
         f"{name} status",
         f"{name} dev                     the Dagster UI on these tables",
     ):

@@ -168,8 +168,16 @@ def _of_ticker(name: str, title: str, question: str, chart: Chart, view: str, *f
     )
 
 
+# Engines add up in any order, so the last digits of a sum or mean differ from query to query; these leave them out.
+_DIGITS_KEPT = 9
+
+
+def _kept(column: str) -> str:
+    return f"round({column}, {_DIGITS_KEPT}) AS {column}"
+
+
 def _of_location(name: str, title: str, question: str, chart: Chart, *fields: Field) -> Panel:
-    columns = ", ".join(field.name for field in (_LOCATION, _LOCAL_DAY, *fields))
+    columns = ", ".join([_LOCATION.name, _LOCAL_DAY.name, *(_kept(field.name) for field in fields)])
     return Panel(
         name=name,
         title=title,
@@ -309,7 +317,7 @@ _STOCK_WEATHER = (
         question="Do sessions on warm days go otherwise than sessions on cold days?",
         section=Section.STOCK_WEATHER,
         chart=Chart.SCATTER,
-        sql=f"SELECT ticker, location, trade_date, temperature_mean_c, change_pct {_PAIRED} "
+        sql=f"SELECT ticker, location, trade_date, {_kept('temperature_mean_c')}, change_pct {_PAIRED} "
         "ORDER BY ticker, location, trade_date",
         fields=(
             _TICKER,
@@ -327,7 +335,8 @@ _STOCK_WEATHER = (
         section=Section.STOCK_WEATHER,
         chart=Chart.STATS,
         sql=f"SELECT ticker, location, n, r, {_bound('-')} AS r_low, {_bound('+')} AS r_high FROM ("
-        f"SELECT ticker, location, count(*) AS n, corr(change_pct, temperature_mean_c) AS r {_PAIRED} "
+        f"SELECT ticker, location, count(*) AS n, round(corr(change_pct, temperature_mean_c), {_DIGITS_KEPT}) AS r "
+        f"{_PAIRED} "
         "GROUP BY ticker, location) ORDER BY ticker, location",
         fields=(
             _TICKER,
@@ -389,6 +398,8 @@ def _publishes() -> str:
         "GROUP BY dataset, publish) WHERE :days(day) ORDER BY published_at DESC, dataset LIMIT 200"
     )
 
+
+_COSTS = f"{Layer.PARQUET.database}.query_costs"
 
 _HEALTH = (
     Panel(
@@ -478,6 +489,23 @@ _HEALTH = (
             _count("rows_deleted", "Rows replaced", "rows"),
             _day("day", "Day in New York"),
         ),
+    ),
+    Panel(
+        name="query_costs",
+        title="Cost of queries",
+        question="What did the queries on Athena cost each day, at the list price?",
+        section=Section.HEALTH,
+        chart=Chart.TABLE,
+        sql="SELECT day, count(*) AS queries, sum(scanned_bytes) AS scanned_bytes, sum(cost_usd) AS cost_usd FROM "
+        f"(SELECT CAST(concat(year, '-', month, '-', day) AS DATE) AS day, scanned_bytes, cost_usd FROM {_COSTS}) "
+        "WHERE :days(day) GROUP BY day ORDER BY day DESC",
+        fields=(
+            _day("day", "Day"),
+            _count("queries", "Queries", "queries"),
+            _count("scanned_bytes", "Scanned", "bytes"),
+            _field("cost_usd", "Cost", "USD"),
+        ),
+        reads=(_COSTS,),
     ),
 )
 

@@ -63,7 +63,7 @@ def test_a_revised_day_flows_on_and_is_recorded_and_unchanged_days_start_nothing
     assert home.run(request, next_morning)
     (flow,) = home.sensor("changes", next_morning)
     assert range_of(flow) == ("2024-01-12", "2024-01-12")
-    assert layers_of(flow) == {"catalog", "parquet", "prod", "views"}
+    assert layers_of(flow) == {"catalog", "parquet", "prod", "views", "dashboard"}
     (observation,) = _observations(home)
     before, after = (str(observation.metadata[name].value) for name in ("from_sha256", "to_sha256"))
     assert observation.partition == "2024-01-12"

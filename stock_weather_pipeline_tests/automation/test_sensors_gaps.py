@@ -59,7 +59,7 @@ def test_a_day_that_lacks_only_views_starts_at_the_first_one_it_lacks(home: Plat
     coverage.add(home.lake, STOCK_PRICES, ["NVDA"], sessions[0], sessions[0])
     (request,) = home.sensor("gaps", new_york("2024-01-08 12:00"))
     assert range_of(request) == ("2024-01-02", "2024-01-02")
-    assert layers_of(request) == {"views"}
+    assert layers_of(request) == {"views", "dashboard"}
 
 
 def test_a_failing_day_is_tried_four_times_with_growing_pauses_and_then_given_up_with_one_alert(home: Platform) -> None:

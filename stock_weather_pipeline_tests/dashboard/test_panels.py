@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from stock_weather_pipeline.dashboard.panels import EXPECTED_SESSION_SQL, PANELS, TODAY_SQL, Chart, Panel
-from stock_weather_pipeline.datasets.contract import ColumnType
+from stock_weather_pipeline.datasets.contract import Column, ColumnType
+from stock_weather_pipeline.lake.layout import ExternalTable, Layer
+from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline_tests.homes import Home
+from stock_weather_pipeline_tests.lakes import local_lake
 
 EVERY = pytest.mark.parametrize("panel", PANELS.values(), ids=lambda panel: panel.name)
+EVERYWHERE = pytest.mark.parametrize(
+    "panel", [panel for panel in PANELS.values() if not panel.reads], ids=lambda panel: panel.name
+)
 
 
 def week(panel: Panel, first: str = "2024-06-03", last: str = "2024-06-07") -> str:
@@ -25,7 +33,7 @@ def week(panel: Panel, first: str = "2024-06-03", last: str = "2024-06-07") -> s
     )
 
 
-@EVERY
+@EVERYWHERE
 def test_the_fields_are_the_columns_of_the_answer_with_their_types(finished: Home, panel: Panel) -> None:
     with finished.opened() as (_, lake, _instance):
         answer = lake.engine.query(week(panel))
@@ -43,7 +51,7 @@ def test_every_panel_is_described_for_its_reader(panel: Panel) -> None:
     assert {panel.time, panel.per} - {None} <= names
 
 
-@EVERY
+@EVERYWHERE
 def test_a_panel_with_a_time_axis_answers_in_its_order(finished: Home, panel: Panel) -> None:
     if panel.time is None:
         assert panel.chart in (Chart.SCATTER, Chart.STATS, Chart.TABLE)
@@ -100,3 +108,23 @@ def test_the_publish_history_is_the_tables(finished: Home) -> None:
         ("weather", "2024-06-03..2024-06-07"),
     }
     assert {row["rows_added"] for row in rows} == {5, 5 * 24 * 2}
+
+
+def test_the_cost_of_queries_is_read_from_its_table(tmp_path: Path) -> None:
+    lake = local_lake(tmp_path)
+    panel = PANELS["query_costs"]
+    costs = ExternalTable(
+        dataset="query_costs",
+        layer=Layer.PARQUET,
+        columns=(Column("scanned_bytes", ColumnType.BIGINT, ""), Column("cost_usd", ColumnType.DOUBLE, "")),
+        partitioned=True,
+        comment="",
+    )
+    assert panel.reads == (costs.qualified_name,)
+    lake.catalog.put_table(costs)
+    day = date(2024, 6, 3)
+    rows = pa.table({"scanned_bytes": [7, 5], "cost_usd": [0.5, 0.25], PARTITION_DAY: pa.array([day, day])})
+    lake.engine.write(costs, rows, [day])
+    answer = lake.engine.query(week(panel))
+    assert [(field.name, field.type.arrow) for field in panel.fields] == [(f.name, f.type) for f in answer.schema]
+    assert answer.to_pylist() == [{"day": day, "queries": 2, "scanned_bytes": 12, "cost_usd": 0.75}]
