@@ -36,8 +36,24 @@ class LakeError(PipelineError):
     """Something stored cannot be read or written: a full disk, a corrupt file, a newer format."""
 
 
+class TransientLakeError(LakeError):
+    """Healing by itself: throttling, a 5xx, a lost connection that outlived the client's own retries."""
+
+
 class QueryError(LakeError):
     """The SQL engine refused or failed a statement."""
+
+
+class UnreadableFileError(QueryError):
+    """The statement is right, but the engine met a file, or a value in one, that it cannot read."""
+
+
+class TransientQueryError(QueryError, TransientLakeError):
+    """The engine was overloaded or failed by itself, and repeating within the call did not help."""
+
+
+class QueryDeadlineError(QueryError):
+    """The statement ran longer than it may and was stopped."""
 
 
 class SqlNotAllowedError(QueryError):

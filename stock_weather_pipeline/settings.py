@@ -26,6 +26,7 @@ WHOLE_MARKET = ("*",)
 # The trading calendar begins here; the vendor's longest plans reach back to 2003.
 EARLIEST_DAY = date(1990, 1, 1)
 
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _TICKER = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,15}")
 
 
@@ -138,6 +139,17 @@ class Settings(BaseSettings):
     revision_sessions_stocks: int = Field(5, ge=0, le=60)
     dagster_url: str = "http://127.0.0.1:3000"
     alert_webhook_url: SecretStr | None = None
+    # Of the aws deployment. Region, endpoint and credentials come through AWS's own variables and profiles.
+    raw_bucket: str | None = None
+    parquet_bucket: str | None = None
+    results_bucket: str | None = None
+    athena_workgroup: str = Field("stock-weather", pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    query_deadline_s: float = Field(900, ge=1, le=14_400)
+    alert_topic_arn: str | None = Field(None, pattern=r"^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w.-]+$")
+    polygon_secret_arn: str | None = Field(None, pattern=r"^arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:\S+$")
+    ingestion: Literal["run", "lambda"] = "run"
+    ingest_function: str = Field("stock-weather-ingest", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    metrics_namespace: str = Field("StockWeather", pattern=r"^[A-Za-z0-9._/#-]{1,255}$")
 
     @field_validator("tickers", mode="before")
     @classmethod
@@ -156,6 +168,13 @@ class Settings(BaseSettings):
             return value.expanduser().absolute()
         except RuntimeError:
             raise ValueError("there is no such user") from None
+
+    @field_validator("raw_bucket", "parquet_bucket", "results_bucket")
+    @classmethod
+    def _bucket(cls, value: str | None) -> str | None:
+        if value is not None and not _BUCKET.fullmatch(value):
+            raise ValueError("a bucket's name is 3 to 63 lower-case letters, digits, dots and hyphens, without s3://")
+        return value
 
     @field_validator("polygon_api_key")
     @classmethod
@@ -201,7 +220,9 @@ class Settings(BaseSettings):
     @property
     def data_home(self) -> Path:
         """The folder of this deployment's data; simulated data has its own, so it can never mix with real data."""
-        return self.home / ("simulated" if self.simulated else self.deployment)
+        if self.simulated:
+            return self.home / ("simulated" if self.deployment == "local" else f"{self.deployment}-simulated")
+        return self.home / self.deployment
 
     @property
     def dagster_home(self) -> Path:
@@ -211,9 +232,21 @@ class Settings(BaseSettings):
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from the environment and `.env`; `overrides` win. Raises SettingsError for the first wrong value."""
     try:
-        return Settings(**(overrides or {}))
+        settings = Settings(**(overrides or {}))
     except ValidationError as error:
         raise SettingsError(_sentence(error, overrides or {})) from None
+    if settings.deployment == "aws":
+        _check_aws(settings)
+    return settings
+
+
+def _check_aws(settings: Settings) -> None:
+    needed = ["raw_bucket", "parquet_bucket", "results_bucket"]
+    missing = [f"STOCK_WEATHER_{name.upper()}" for name in needed if getattr(settings, name) is None]
+    if missing:
+        raise SettingsError(
+            f"STOCK_WEATHER_DEPLOYMENT=aws needs {', '.join(missing)}: set the names of the deployed stack's buckets."
+        )
 
 
 _URL_SECRETS = re.compile(r"(?<=//)[^/]*(?=@)|(?<=[?]).*")
@@ -225,6 +258,13 @@ _VALID = {
     "revision_days_weather": "a whole number of days from 0 to 90",
     "revision_sessions_stocks": "a whole number of sessions from 0 to 60",
     "home": "a folder",
+    "athena_workgroup": "a workgroup's name: letters, digits, dots, underscores and hyphens",
+    "query_deadline_s": "seconds from 1 to 14400",
+    "alert_topic_arn": "the ARN of an SNS topic, such as arn:aws:sns:us-east-1:123456789012:stock-weather-alerts",
+    "polygon_secret_arn": "the ARN of a secret, such as arn:aws:secretsmanager:us-east-1:123456789012:secret:key",
+    "ingestion": "run, lambda",
+    "ingest_function": "a Lambda function's name: letters, digits, underscores and hyphens",
+    "metrics_namespace": "a CloudWatch namespace: letters, digits and . _ / # -",
     "sandbox": "true, false",
 }
 

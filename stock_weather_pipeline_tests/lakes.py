@@ -13,20 +13,21 @@ from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, external_table
 from stock_weather_pipeline.partitions import new_york_day, utc_window
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched
+from stock_weather_pipeline.sources.base import PARTITION_DAY
+from stock_weather_pipeline.sources.tables import Fetched
 
 Row = Mapping[str, Any]
 
 
 def local_lake(folder: Path) -> Lake:
     from stock_weather_pipeline.lake.duckdb_engine import DuckDbEngine
-    from stock_weather_pipeline.lake.iceberg import IcebergTables, local_catalog
     from stock_weather_pipeline.lake.local_catalog import LocalCatalog
     from stock_weather_pipeline.lake.local_objects import LocalObjects
+    from stock_weather_pipeline.lake.local_tables import local_tables
 
     objects = LocalObjects(folder)
     catalog = LocalCatalog(objects)
-    tables = IcebergTables(lambda: local_catalog(folder))
+    tables = local_tables(folder)
     return Lake(objects, catalog, tables, DuckDbEngine(objects, catalog, tables))
 
 

@@ -69,6 +69,13 @@ def test_no_layer_knows_an_implementation_of_the_lake(part: str) -> None:
     assert not wrong
 
 
+def test_only_the_tables_of_the_sources_know_arrow() -> None:
+    """The function that fetches without Dagster is a small package: no table library is in it."""
+    heavy = {"pyarrow", "pandas", "numpy", "dagster"}
+    wrong = {path.name for path in modules("sources") if heavy & {name.split(".")[0] for name in imported(path)}}
+    assert wrong == {"tables.py"}
+
+
 def test_definitions_load_without_network_or_files(tmp_path: Path) -> None:
     program = (
         "import socket\n"

@@ -160,3 +160,40 @@ def test_urls_lose_their_last_slash_and_homes_are_absolute(tmp_path: Path) -> No
     assert settings.polygon_url == "http://localhost:8080"
     assert settings.home == tmp_path / "data"
     assert settings.dagster_home == tmp_path / "data" / "local" / "dagster"
+
+
+_BUCKETS = {"raw_bucket": "raw-1", "parquet_bucket": "parquet-1", "results_bucket": "results-1"}
+
+
+def test_the_aws_deployment_names_the_buckets_it_misses() -> None:
+    with pytest.raises(SettingsError, match="needs STOCK_WEATHER_PARQUET_BUCKET, STOCK_WEATHER_RESULTS_BUCKET: set"):
+        load_settings({"deployment": "aws", "raw_bucket": "raw-1"})
+    settings = load_settings({"deployment": "aws", **_BUCKETS})
+    assert (settings.athena_workgroup, settings.query_deadline_s, settings.ingestion) == ("stock-weather", 900, "run")
+    assert load_settings({"raw_bucket": "raw-1"}).deployment == "local"
+
+
+def test_records_of_runs_on_simulated_data_on_aws_do_not_mix_with_those_of_this_machine() -> None:
+    on_aws = load_settings({"deployment": "aws", **_BUCKETS})
+    assert on_aws.simulated
+    assert on_aws.data_home != load_settings().data_home
+    assert load_settings({"deployment": "aws", "polygon_api_key": SECRET, **_BUCKETS}).data_home.name == "aws"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("raw_bucket", "s3://raw"),
+        ("results_bucket", "Upper"),
+        ("athena_workgroup", "a b"),
+        ("query_deadline_s", "0"),
+        ("alert_topic_arn", "topic"),
+        ("polygon_secret_arn", "arn:aws:s3:::bucket"),
+        ("ingestion", "firehose"),
+        ("ingest_function", "a b"),
+        ("metrics_namespace", ""),
+    ],
+)
+def test_a_setting_of_aws_that_cannot_work_is_named_with_the_valid_values(field: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^STOCK_WEATHER_{field.upper()}='.*' cannot be used: \w"):
+        load_settings({field: value})

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from stock_weather_pipeline.assets.lineage import copied
+from stock_weather_pipeline.assets.previews import last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     clear_failure,
@@ -15,7 +16,6 @@ from stock_weather_pipeline.assets.reporting import (
     materialized,
     named,
     partly_materialized,
-    preview,
     table_schema,
 )
 from stock_weather_pipeline.datasets import Dataset
@@ -65,7 +65,7 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
             context,
             _metadata(lake, dataset, days, findings),
             {day: versions.get(day, "") for day in days},
-            {"preview": preview(rows)},
+            {"preview": last_rows(rows)},
         )
 
     return asset

@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from stock_weather_pipeline.assets.lineage import copied
+from stock_weather_pipeline.assets.previews import last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     clear_failure,
@@ -15,7 +16,6 @@ from stock_weather_pipeline.assets.reporting import (
     materialized,
     named,
     partly_materialized,
-    preview,
     table_schema,
 )
 from stock_weather_pipeline.datasets import Dataset
@@ -80,7 +80,7 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
             raise partly_materialized(
                 context, metadata, published, f"{len(result.refused)} not published. {named(result.refused)}"
             )
-        return materialized(context, metadata, published, {"preview": preview(rows)})
+        return materialized(context, metadata, published, {"preview": last_rows(rows)})
 
     return asset
 

@@ -23,6 +23,7 @@ from stock_weather_pipeline.lake.layout import Day, Layer, external_table
 from stock_weather_pipeline.layers import coverage
 from stock_weather_pipeline.layers.raw import LandedDay, Landing, land, land_snapshot
 from stock_weather_pipeline.partitions import partitions_definition
+from stock_weather_pipeline.sources.tables import gathered
 from stock_weather_pipeline.sources.vendors import VENDORS, Vendors
 
 
@@ -101,7 +102,8 @@ def _fetch(
     plan = source.plan(days)
     context.log.info(f"{plan.description}; about {plan.minutes:.0f} minutes at this quota")
     asked = vendors.entities(dataset, entities)
-    landing = land(lake, dataset, days, source.fetch(days, vendors.progress), asked)
+    pages = source.fetch(days, vendors.progress)
+    landing = land(lake, dataset, days, gathered(dataset, pages), asked)
     if landing.interruption is None:
         answered = ["*"] if asked is None else [name for name in asked if name in landing.entities]
         coverage.add(lake, dataset, answered, min(days), max(days))

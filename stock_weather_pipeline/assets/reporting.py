@@ -23,7 +23,6 @@ DayMetadata = Mapping[str, Any]
 OWNERS = ["team:market-data"]
 
 _NAMED_DAYS = 20
-_PREVIEW_ROWS = 5
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[Day]:
@@ -132,19 +131,3 @@ def table_schema(columns: Sequence[Column]) -> dg.TableSchema:
             for column in columns
         ]
     )
-
-
-def preview(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
-    """A few rows as a Markdown table."""
-    if not rows:
-        return dg.MetadataValue.md("no rows")
-    header = list(rows[0])
-    lines = [header, ["---"] * len(header), *([_cell(row[name]) for name in header] for row in rows[:_PREVIEW_ROWS])]
-    return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")

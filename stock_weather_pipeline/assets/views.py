@@ -1,15 +1,17 @@
 """View assets: the SQL view exists as written in the repository, and how many rows it has for each day."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from stock_weather_pipeline.assets.lineage import of_view
-from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure, days_of, materialized, preview
+from stock_weather_pipeline.assets.previews import chart, last_rows, numbers
+from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure, days_of, materialized
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
-from stock_weather_pipeline.layers.views import create, rows_per_day
+from stock_weather_pipeline.layers.views import create, newest_rows, rows_per_day
 from stock_weather_pipeline.partitions import partitions_definition
 from stock_weather_pipeline.views import VIEWS, View
 
@@ -39,13 +41,22 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
         with clear_failure():
             create(lake, view)
             rows = rows_per_day(lake, view, days)
-            newest = lake.rows(
-                f"SELECT * FROM {PROD_DATABASE}.{view.name} WHERE {view.day_column} = DATE '{max(days)}' "
-                f"ORDER BY {', '.join(view.key)} LIMIT 5"
-            )
-        metadata: dict[Day, dict[str, Any]] = {day: {"dagster/partition_row_count": rows.get(day, 0)} for day in days}
+            newest = max(rows, default=None)
+            history = newest_rows(lake, view, rows[newest].first_entity, newest) if newest else []
+        metadata: dict[Day, dict[str, Any]] = {
+            day: {"dagster/partition_row_count": rows[day].rows if day in rows else 0} for day in days
+        }
         versions: dict[Day, str] = dict.fromkeys(days, view.code_version)
-        about = {"preview": preview(newest), "dagster/column_lineage": of_view(view.name)}
+        about = {"preview": last_rows(history), "dagster/column_lineage": of_view(view.name), **_drawn(view, history)}
         return materialized(context, metadata, versions, about)
 
     return asset
+
+
+def _drawn(view: View, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The chart and the newest numbers of the columns that have a unit; none without rows."""
+    if not rows:
+        return {}
+    first, last = (rows[n][view.day_column] for n in (0, -1))
+    named = ", ".join(str(rows[-1][column]) for column in view.key if column != view.day_column)
+    return {"chart": chart(f"{named}: {first} to {last}", rows, view.units), **numbers(rows[-1], view.units)}

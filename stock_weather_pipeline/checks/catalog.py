@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from stock_weather_pipeline.checks.distributions import counted
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -37,10 +38,13 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Outcome
     yield Outcome(
         "table_matches_contract",
         expected,
+        counted("columns", ("as expected" if name in names else "missing" for name in dataset.column_names)),
         [] if names == list(dataset.column_names) else [Violation(None, expected, ", ".join(names) or "no such table")],
     )
+    bad = problems(lake, dataset, days)
     yield Outcome(
         "files_match_contract",
         expected,
-        [Violation(day, expected, problem) for day, problem in problems(lake, dataset, days).items()],
+        counted("days", ("a file that does not fit" if day in bad else "a file that fits" for day in days)),
+        [Violation(day, expected, problem) for day, problem in bad.items()],
     )

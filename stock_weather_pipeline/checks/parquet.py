@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from stock_weather_pipeline.checks.distributions import counted
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -28,10 +29,11 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[Outcome
     known = verdicts(lake, dataset, days)
     unjudged = [Violation(day, "a verdict", "the day was never audited") for day in days if day not in known]
     for name, description in CHECKS.items():
+        judged = [finding for findings in known.values() for finding in findings if finding.check == name]
         failed = [
             Violation(finding.day, finding.expected, finding.actual, finding.sample)
-            for findings in known.values()
-            for finding in findings
-            if finding.check == name and not finding.passed
+            for finding in judged
+            if not finding.passed
         ]
-        yield Outcome(name, description, [*unjudged, *failed])
+        found = counted("days", [*(finding.actual for finding in judged), *("never audited" for _ in unjudged)])
+        yield Outcome(name, description, found, [*unjudged, *failed])

@@ -7,6 +7,7 @@ from datetime import date
 
 import dagster as dg
 
+from stock_weather_pipeline.checks.distributions import counted, n_rows
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -36,10 +37,12 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[
     table = external_table(dataset, Layer.RAW)
     held = {item.key for item in lake.objects.list(table.prefix)}
     there = [day for day in days if table.key(day) in held]
+    missing = [day for day in days if table.key(day) not in held]
     yield Outcome(
         "file_there",
         "a file for each day",
-        [Violation(day, table.key(day), "no such file") for day in days if day not in set(there)],
+        counted("days", [*("a file" for _ in there), *("no file" for _ in missing)]),
+        [Violation(day, table.key(day), "no such file") for day in missing],
     )
     register(lake, dataset)
     unreadable = problems(lake, dataset, there)
@@ -47,6 +50,13 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[
     yield Outcome(
         "rows_as_expected",
         "the rows of a complete day",
+        counted(
+            f"{dataset.entity} days",
+            [
+                *(n_rows(count) for counts in seen.values() for count in counts.values()),
+                *("an unreadable file" for _ in unreadable),
+            ],
+        ),
         [
             *(Violation(day, "a file in order", problem) for day, problem in unreadable.items()),
             *_wrong_counts(dataset, seen),
@@ -100,4 +110,8 @@ def _presence(expected: Sequence[str], seen: dict[Day, dict[str, int]]) -> Outco
         if names
     ]
     severity = dg.AssetCheckSeverity.ERROR if everywhere else dg.AssetCheckSeverity.WARN
-    return Outcome("entities_present", f"rows for {', '.join(expected) or 'anything'}", violations, severity)
+    known = set(expected)
+    present = counted(
+        "days", (f"{len(known & set(names)) if known else len(names)} present" for names in seen.values())
+    )
+    return Outcome("entities_present", f"rows for {', '.join(expected) or 'anything'}", present, violations, severity)

@@ -1,4 +1,4 @@
-"""How a check tells its result: expected, actual, the failing days, and a sample of offending rows."""
+"""How a check tells its result: expected, actual, what it judged, the failing days, a sample of offending rows."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from stock_weather_pipeline.assets.reporting import clear_failure, days_of
+from stock_weather_pipeline.checks.distributions import Distribution
 from stock_weather_pipeline.datasets import PARTITIONED
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, day_of_key, external_table
@@ -33,6 +34,7 @@ class Outcome:
 
     name: str
     expected: str
+    judged: Distribution
     violations: Sequence[Violation] = ()
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
@@ -79,12 +81,13 @@ def _result(key: list[str], outcome: Outcome, days: Sequence[Day]) -> dg.AssetCh
     first = violations[0] if violations else None
     metadata: dict[str, Any] = {
         "days_checked": len(days),
+        "days_failed": len(violations),
         "expected": first.expected if first else outcome.expected,
         "actual": first.actual if first else "as expected",
     }
     if violations:
-        metadata["days_failed"] = len(violations)
         metadata["failed"] = ", ".join(str(violation.day or "whole table") for violation in violations[:_NAMED_DAYS])
+    metadata.update(outcome.judged.metadata)
     samples = [json.loads(violation.sample) for violation in violations if violation.sample]
     if samples:
         metadata["sample"] = dg.MetadataValue.json(samples[0])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from stock_weather_pipeline.checks.distributions import Distribution, bins
 from stock_weather_pipeline.checks.recomputation import RECOMPUTATIONS, Recomputation, Tables
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -35,14 +36,19 @@ def view_checks(view: View) -> dg.AssetChecksDefinition:
 
     def judge(lake: Lake, days: Sequence[Day]) -> Iterator[Outcome]:
         known = [day for day in days if day is not None]
-        violations = list(differences(lake, view, recompute, known)) if known else []
-        yield Outcome("equals_recomputation", f"equal to {TOLERANCE:g}", violations)
+        if known:
+            judged, violations = compared(lake, view, recompute, known)
+            yield Outcome("equals_recomputation", f"equal to {TOLERANCE:g}", judged, violations)
+        else:
+            yield Outcome("equals_recomputation", "no days, so nothing to compare", Distribution("values", {}))
 
     return layer_checks(["views", view.name], descriptions, view.partition_set, judge)
 
 
-def differences(lake: Lake, view: View, recompute: Recomputation, days: Sequence[date]) -> Iterator[Violation]:
-    """Days between the first and the last of `days` on which the view differs from its recomputation."""
+def compared(
+    lake: Lake, view: View, recompute: Recomputation, days: Sequence[date]
+) -> tuple[Distribution, list[Violation]]:
+    """How much the view differs from its recomputation between the first and the last of `days`, and where too much."""
     tickers = _tickers(lake, view)
     chosen = f" AND ticker IN ({_list(tickers)})" if tickers else ""
     shown = lake.engine.query(
@@ -50,7 +56,7 @@ def differences(lake: Lake, view: View, recompute: Recomputation, days: Sequence
     ).to_pandas()
     expected = recompute(_tables(lake, view, tickers, max(days)))
     expected = expected[(expected[view.day_column] >= min(days)) & (expected[view.day_column] <= max(days))]
-    yield from _compare(view, shown, expected)
+    return _compare(view, shown, expected)
 
 
 def _tickers(lake: Lake, view: View) -> list[str]:
@@ -83,12 +89,15 @@ def _tables(lake: Lake, view: View, tickers: Sequence[str], last: date) -> Table
     )
 
 
-def _compare(view: View, shown: pd.DataFrame, expected: pd.DataFrame) -> Iterator[Violation]:
+def _compare(view: View, shown: pd.DataFrame, expected: pd.DataFrame) -> tuple[Distribution, list[Violation]]:
     import numpy as np
+    import pandas as pd
 
     key = list(view.key)
     both = shown.merge(expected, on=key, how="outer", suffixes=("", "_expected"), indicator=True)
-    wrong = both["_merge"] != "both"
+    paired = both["_merge"] == "both"
+    wrong = ~paired
+    relative = []
     scale = both["close"].abs().fillna(1.0) if "close" in both else 1.0
     for name in view.columns:
         if name in key:
@@ -96,14 +105,29 @@ def _compare(view: View, shown: pd.DataFrame, expected: pd.DataFrame) -> Iterato
         actual, wanted = both[name], both[f"{name}_expected"]
         if actual.dtype.kind in "fiu":
             # Differences of prices are as exact as the prices are, not as their own small size would ask.
-            limit = TOLERANCE * np.maximum(np.maximum(wanted.abs(), scale), 1.0)
-            same = ((actual - wanted).abs() <= limit) | (actual.isna() & wanted.isna())
+            difference = (actual - wanted).abs() / np.maximum(np.maximum(wanted.abs(), scale), 1.0)
+            same = (difference <= TOLERANCE) | (actual.isna() & wanted.isna())
+            relative.append(difference[paired].dropna())
         else:
             same = (actual == wanted) | (actual.isna() & wanted.isna())
-        wrong |= ~same & (both["_merge"] == "both")
+        wrong |= ~same & paired
+    violations = []
     for day, rows in both[wrong].groupby(view.day_column):
         sample: list[dict[str, Any]] = json.loads(rows.head(3).to_json(orient="records", date_format="iso"))
-        yield Violation(day, "the recomputed rows", f"{len(rows)} rows missing, added or different", json.dumps(sample))
+        actual = f"{len(rows)} rows missing, added or different"
+        violations.append(Violation(day, "the recomputed rows", actual, json.dumps(sample)))
+    return _distribution(pd.concat(relative)), violations
+
+
+def _distribution(relative: pd.Series[float]) -> Distribution:
+    """Relative differences by size."""
+    import numpy as np
+
+    edges = [0.0, 1e-15, 1e-12, TOLERANCE]
+    counts = np.bincount(np.searchsorted(edges, relative), minlength=len(edges) + 1)
+    names = ["equal", *bins(edges)[1:]]
+    largest = {"largest_relative_difference": float(relative.max())} if len(relative) else {}
+    return Distribution("values", {name: int(count) for name, count in zip(names, counts, strict=True)}, largest)
 
 
 def _list(values: Sequence[str]) -> str:

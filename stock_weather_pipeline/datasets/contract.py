@@ -76,11 +76,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Worth a warning, never a refusal: an Athena SELECT of suspicious prod rows with their `partition_day`."""
+    """Worth a warning, never a refusal: prod rows whose measure lies outside the first and last of `edges`.
+
+    `sql` is an Athena SELECT of rows with their `partition_day` and `measure` (DOUBLE; NULL is not judged). The
+    ascending edges are also the bins in which `unit` ("closes by ...") are counted for the UI.
+    """
 
     name: str
     description: str
     sql: str
+    edges: tuple[float, ...]
+    unit: str
 
 
 def one_row(_day: date) -> int:

@@ -67,7 +67,7 @@ STOCK_PRICES = Dataset(
             "No close is more than half above, or a third below, the one before without a split on that day.",
             """
             SELECT closes.ticker, closes.trade_date, closes.previous_close, closes.close,
-                   closes.trade_date AS partition_day
+                   closes.close / closes.previous_close AS measure, closes.trade_date AS partition_day
             FROM (
                 SELECT ticker, trade_date, close,
                        lag(close) OVER (PARTITION BY ticker ORDER BY trade_date) AS previous_close
@@ -76,8 +76,9 @@ STOCK_PRICES = Dataset(
             LEFT JOIN stock_weather.stock_splits splits
                 ON splits.ticker = closes.ticker AND splits.execution_date = closes.trade_date
             WHERE splits.ticker IS NULL
-              AND (closes.close > 1.5 * closes.previous_close OR 1.5 * closes.close < closes.previous_close)
             """,
+            edges=(2 / 3, 0.8, 0.9, 0.95, 0.98, 1.0, 1.02, 1.05, 1.1, 1.2, 1.5),
+            unit="closes / close before",
         ),
     ),
 )

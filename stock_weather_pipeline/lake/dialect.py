@@ -272,7 +272,8 @@ def _check_tokens(tokens: Sequence[Token], *, functions: bool = True) -> None:
             what, instead = _KEYWORD_INSTEAD[token.token_type]
             raise _refused(f"{what} is not allowed", instead)
         if token.token_type is TokenType.IDENTIFIER:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ ]*", text):
+            # "table$snapshots" is the history of an Iceberg table.
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ ]*|[A-Za-z_][A-Za-z0-9_]*\$snapshots", text):
                 raise _refused(f'The name "{text}" is not allowed', "names are letters, digits and underscores")
         elif token.token_type is TokenType.NUMBER:
             if not re.fullmatch(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", text):
@@ -579,6 +580,8 @@ def _kind_of_type(name: str) -> Kind:
     if name.endswith("[]"):
         inner = _kind_of_type(name[:-2])
         return f"{inner}[]" if inner else None
+    if name == "MAP(VARCHAR, VARCHAR)":
+        return "varchar{}"
     base = name.upper().split("(")[0].strip()
     if base.startswith("TIMESTAMP") and "ZONE" in name.upper():
         return "instant"
@@ -822,8 +825,8 @@ class _Types:
         if isinstance(node, exp.Split):
             return "varchar[]"
         if isinstance(node, exp.Bracket):
-            array = self.of(node.this)
-            return array[:-2] if array and array.endswith("[]") else None
+            of = self.of(node.this)
+            return of[:-2] if of and of.endswith(("[]", "{}")) else None
         if isinstance(node, (exp.Date, exp.CurrentDate)):
             return "date"
         if isinstance(node, (exp.CurrentTimestamp, exp.UnixToTime)):

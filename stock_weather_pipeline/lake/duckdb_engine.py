@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from stock_weather_pipeline.lake.iceberg import IcebergTables
 
 
+_SNAPSHOTS = "$snapshots"
+
+
 class DuckDbEngine:
     """Every statement runs on a connection of its own, which sees the tables that the statement names."""
 
@@ -110,9 +113,12 @@ class DuckDbEngine:
         table = self._catalog.get_table(database, name)
         if table is not None:
             return _external_sql(table, self.files_of(table))
-        if database == PROD_DATABASE and self._tables.exists(name):
-            return _iceberg_sql(self._tables, name)
-        return None
+        if database != PROD_DATABASE:
+            return None
+        base = name.removesuffix(_SNAPSHOTS)
+        if not self._tables.exists(base):
+            return None
+        return _iceberg_sql(self._tables, name) if base == name else _snapshots_sql(self._tables, base)
 
     def view_sql(self, database: str, name: str) -> str | None:
         view = self._catalog.get_view(name) if database == PROD_DATABASE else None
@@ -194,6 +200,32 @@ def _iceberg_sql(tables: IcebergTables, name: str) -> str:
     paths = _file_list([Path(file) for file in files])
     names = ", ".join(f'"{column}"' for column, _ in columns)
     return f"SELECT {names} FROM read_parquet({paths})"
+
+
+def _snapshots_sql(tables: IcebergTables, name: str) -> str:
+    """The table's snapshots with the columns of Athena's metadata table."""
+    columns = {
+        "committed_at": "TIMESTAMP WITH TIME ZONE",
+        "snapshot_id": "BIGINT",
+        "parent_id": "BIGINT",
+        "operation": "VARCHAR",
+        "manifest_list": "VARCHAR",
+        "summary": "MAP(VARCHAR, VARCHAR)",
+    }
+    typed = ", ".join(f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in columns.items())
+    rows = [", ".join(_literal(value) for value in row) for row in tables.snapshots(name)]
+    values = ", ".join(f"({row})" for row in rows) or f"({', '.join(['NULL'] * len(columns))})"
+    quoted = ", ".join(f'"{column}"' for column in columns)
+    return f'SELECT {typed} FROM (VALUES {values}) AS t({quoted}) WHERE "committed_at" IS NOT NULL'
+
+
+def _literal(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, dict):
+        entries = ", ".join(f"{_literal(key)}: {_literal(entry)}" for key, entry in value.items())
+        return f"MAP {{{entries}}}"
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
 
 
 def _file_list(files: Sequence[Path]) -> str:

@@ -9,19 +9,24 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.datasets.contract import ColumnType
 from stock_weather_pipeline.errors import ConflictError, LakeError
-from stock_weather_pipeline.lake.iceberg_maintenance import PUBLISH_ID, PUBLISHED_AT_MS, maintain
+from stock_weather_pipeline.lake.iceberg_maintenance import (
+    PUBLISH_ID,
+    PUBLISHED_AT_MS,
+    FileError,
+    ListFiles,
+    maintain,
+)
 from stock_weather_pipeline.lake.interfaces import Publish, Scope, TableMaintenance
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
-from stock_weather_pipeline.lake.local_objects import storage_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,59 +50,39 @@ _PROPERTIES = {
 }
 
 
-def local_catalog(folder: Path) -> Catalog:
-    """The SQLite catalog of the local deployment, created on first use. Raises LakeError when it cannot be opened."""
-    from pyiceberg.catalog.sql import SqlCatalog
-    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+@dataclass(frozen=True)
+class Storage:
+    """What differs between the places a catalog and its files can be."""
 
-    path = folder / "catalog" / "iceberg.db"
-
-    def connect() -> Catalog:
-        # A path, not a URI: PyIceberg would take %20 in a URI for part of a folder's name.
-        return SqlCatalog("local", uri=f"sqlite:///{path}?timeout=30", warehouse=str(folder / "prod"))
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return connect()
-        except OperationalError:
-            return connect()  # another process made the same tables at this moment
-    except OSError as error:
-        raise storage_error("open", path, error) from error
-    except SQLAlchemyError as error:
-        raise LakeError(
-            f"The catalog {path} cannot be opened ({getattr(error, 'orig', error)}): restore it from a backup, or move "
-            f"{folder} away and run again."
-        ) from error
+    open_catalog: Callable[[], Catalog]
+    """Called on first use."""
+    errors: Callable[[], AbstractContextManager[None]]
+    """Turns errors of the catalog in a block into LakeError, ConflictError where another writer is at it."""
+    file_error: FileError
+    list_files: ListFiles
+    location: Callable[[str], str | None] = lambda _name: None
+    """Where the files of a new table go; None leaves it to the catalog."""
 
 
 class IcebergTables:
-    """The prod database in a PyIceberg catalog; `open_catalog` is called on first use."""
+    """The prod database in a PyIceberg catalog."""
 
-    def __init__(self, open_catalog: Callable[[], Catalog]) -> None:
-        self._open_catalog = open_catalog
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._opened: Catalog | None = None
 
     @property
     def _catalog(self) -> Catalog:
-        from sqlalchemy.exc import IntegrityError
-
         if self._opened is None:
-            opened = self._open_catalog()
-            with _catalog_errors():
-                try:
-                    opened.create_namespace_if_not_exists(PROD_DATABASE)
-                except IntegrityError:
-                    opened.create_namespace_if_not_exists(PROD_DATABASE)  # another process made it at this moment
-            self._opened = opened
+            self._opened = self._storage.open_catalog()
         return self._opened
 
     def exists(self, name: str) -> bool:
-        with _catalog_errors():
+        with self._storage.errors():
             return (PROD_DATABASE, name) in self._catalog.list_tables(PROD_DATABASE)
 
     def names(self) -> list[str]:
-        with _catalog_errors():
+        with self._storage.errors():
             return sorted(identifier[-1] for identifier in self._catalog.list_tables(PROD_DATABASE))
 
     def ensure(self, dataset: Dataset) -> None:
@@ -123,7 +108,7 @@ class IcebergTables:
                 return None
             rows, scope = wanted
             try:
-                with _catalog_errors():
+                with self._storage.errors():
                     # The usual case: the days are new. Not `catch_warnings`: it would undo other threads' filters.
                     warnings.filterwarnings("ignore", message="Delete operation did not match any records")
                     table.overwrite(
@@ -143,7 +128,7 @@ class IcebergTables:
                     f"Whether {PROD_DATABASE}.{dataset.name} was published is unknown ({error}): run again."
                 ) from error
             except OSError as error:
-                raise storage_error("write", Path(table.location()), error) from error
+                raise self._storage.file_error("write", table.location(), error) from error
             else:
                 # Another writer may have published on top of it already.
                 return next(p for p in self.history(dataset.name) if p.summary.get(PUBLISH_ID) == publish_id)
@@ -172,6 +157,24 @@ class IcebergTables:
         kinds = ((field.name, str(field.field_type)) for field in table.schema().fields)
         return [(name, renamed.get(kind, kind.upper())) for name, kind in kinds]
 
+    def snapshots(self, name: str) -> list[tuple[str, int, int | None, str, str, dict[str, str]]]:
+        """(committed at, id, parent's id, operation, manifest list, summary) of every kept snapshot, oldest first."""
+        table = self._load(name)
+        found = []
+        for snapshot in table.snapshots() if table is not None else []:
+            summary = snapshot.summary
+            found.append(
+                (
+                    datetime.fromtimestamp(snapshot.timestamp_ms / 1000, timezone.utc).isoformat(),
+                    snapshot.snapshot_id,
+                    snapshot.parent_snapshot_id,
+                    summary.operation.value if summary is not None else "",
+                    snapshot.manifest_list,
+                    dict(summary.additional_properties) if summary is not None else {},
+                )
+            )
+        return found
+
     def current(self, name: str) -> Publish | None:
         history = self.history(name)
         return history[0] if history else None
@@ -196,7 +199,7 @@ class IcebergTables:
         table = self._load(name)
         assert table is not None
         try:
-            with _catalog_errors():
+            with self._storage.errors():
                 table.manage_snapshots().rollback_to_snapshot(history[1].snapshot_id).commit()
         except CommitFailedException as error:
             raise ConflictError(
@@ -206,14 +209,21 @@ class IcebergTables:
         return history[0], history[1]
 
     def maintain(self, dataset: Dataset, keep_publishes: int, safety_age: timedelta) -> TableMaintenance | None:
-        with _catalog_errors():
-            return maintain(lambda: self._load(dataset.name), dataset, keep_publishes, safety_age)
+        with self._storage.errors():
+            return maintain(
+                lambda: self._load(dataset.name),
+                dataset,
+                keep_publishes,
+                safety_age,
+                self._storage.list_files,
+                self._storage.file_error,
+            )
 
     def _load(self, name: str) -> Table | None:
         from pyiceberg.exceptions import NoSuchTableError, ValidationError
 
         try:
-            with _catalog_errors():
+            with self._storage.errors():
                 return self._catalog.load_table((PROD_DATABASE, name))
         except NoSuchTableError:
             return None
@@ -227,35 +237,17 @@ class IcebergTables:
     def _create(self, dataset: Dataset) -> Table:
         schema = iceberg_schema(dataset)
         try:
-            with _catalog_errors():
+            with self._storage.errors():
                 return self._catalog.create_table_if_not_exists(
                     (PROD_DATABASE, dataset.name),
                     schema=schema,
+                    location=self._storage.location(dataset.name),
                     partition_spec=_partition_spec(dataset, schema),
                     sort_order=_sort_order(dataset, schema),
                     properties={**_PROPERTIES, "comment": dataset.description},
                 )
         except OSError as error:
-            raise storage_error("create", Path(f"{PROD_DATABASE}.{dataset.name}"), error) from error
-
-
-@contextmanager
-def _catalog_errors() -> Iterator[None]:
-    """Errors of the catalog's database in a sentence; ConflictError when another process holds it."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error))
-        if "locked" in reason:
-            raise ConflictError(
-                f"Another process holds the catalog of {PROD_DATABASE} ({reason}): run again."
-            ) from error
-        raise LakeError(
-            f"The catalog of {PROD_DATABASE} cannot be used ({reason}): free disk space, make it writable, or restore "
-            "it from a backup."
-        ) from error
+            raise self._storage.file_error("create", f"{PROD_DATABASE}.{dataset.name}", error) from error
 
 
 def iceberg_schema(dataset: Dataset) -> Schema:

@@ -7,17 +7,15 @@ a function that is given. When upkeep runs, and what is reported of it, is decid
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.errors import ConflictError, LakeError
 from stock_weather_pipeline.lake.interfaces import TableMaintenance
-from stock_weather_pipeline.lake.local_objects import storage_error
 
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
@@ -45,19 +43,8 @@ ListFiles = Callable[[str], Iterable[StoredFile]]
 """Lists every file below a table's location."""
 
 
-def local_files(location: str) -> Iterator[StoredFile]:
-    """Every file below a folder. A file that is deleted meanwhile is left out."""
-    folder = Path(location.removeprefix("file://"))
-    for path in folder.rglob("*"):
-        try:
-            if not path.is_file():
-                continue
-            stat = path.stat()
-        except FileNotFoundError:
-            continue
-        relative = path.relative_to(folder).as_posix()
-        modified_at = datetime.fromtimestamp(stat.st_mtime, timezone.utc)
-        yield StoredFile(f"{location.rstrip('/')}/{relative}", modified_at, stat.st_size)
+FileError = Callable[[str, str, OSError], LakeError]
+"""The sentence for a failed file operation: a verb, where, what happened."""
 
 
 def maintain(
@@ -65,7 +52,8 @@ def maintain(
     dataset: Dataset,
     keep_publishes: int,
     safety_age: timedelta,
-    list_files: ListFiles = local_files,
+    list_files: ListFiles,
+    file_error: FileError,
 ) -> TableMaintenance | None:
     """Compact, expire and delete, in this order; None when there is no table yet.
 
@@ -82,9 +70,12 @@ def maintain(
         return None
     before = _files_per_month(table)
     snapshots_before = len(table.metadata.snapshots)
-    rows_rewritten = compact(load, dataset)
-    expire(load, keep_publishes, safety_age)
-    deleted = delete_unneeded_files(load, safety_age, list_files)
+    try:
+        rows_rewritten = compact(load, dataset)
+        expire(load, keep_publishes, safety_age)
+        deleted = delete_unneeded_files(load, safety_age, list_files)
+    except OSError as error:
+        raise file_error("maintain", _path(table.location()), error) from error
     table = _loaded(load)
     return TableMaintenance(
         files_per_month_before=before,
@@ -155,7 +146,7 @@ def expire(load: Callable[[], Table | None], keep_publishes: int, safety_age: ti
 
 
 def delete_unneeded_files(
-    load: Callable[[], Table | None], safety_age: timedelta, list_files: ListFiles = local_files
+    load: Callable[[], Table | None], safety_age: timedelta, list_files: ListFiles
 ) -> list[StoredFile]:
     """Delete the files below the table's location that nothing in its metadata names, and return them.
 
@@ -164,21 +155,18 @@ def delete_unneeded_files(
     table = _loaded(load)
     live = {_path(task.file.file_path) for task in table.scan().plan_files()}
     too_young = datetime.now(timezone.utc) - safety_age
-    try:
-        listed = {_path(file.location): file for file in list_files(table.location())}
-        missing = live - set(listed)
-        if missing:
-            # Also what it looks like when the folder was moved: then every file would seem unneeded.
-            raise LakeError(
-                f"{len(missing)} files that {table.name()[-1]} needs are not below {table.location()}, such as "
-                f"{min(missing)}: nothing was deleted. Restore them from a backup, or roll the table back."
-            )
-        needed = _needed(_loaded(load))
-        unneeded = [file for path, file in listed.items() if path not in needed and file.modified_at < too_young]
-        for file in unneeded:
-            table.io.delete(file.location)
-    except OSError as error:
-        raise storage_error("clean up", Path(_path(table.location())), error) from error
+    listed = {_path(file.location): file for file in list_files(table.location())}
+    missing = live - set(listed)
+    if missing:
+        # Also what it looks like when the folder was moved: then every file would seem unneeded.
+        raise LakeError(
+            f"{len(missing)} files that {table.name()[-1]} needs are not below {table.location()}, such as "
+            f"{min(missing)}: nothing was deleted. Restore them from a backup, or roll the table back."
+        )
+    needed = _needed(_loaded(load))
+    unneeded = [file for path, file in listed.items() if path not in needed and file.modified_at < too_young]
+    for file in unneeded:
+        table.io.delete(file.location)
     return unneeded
 
 
@@ -196,8 +184,6 @@ def _repeated(load: Callable[[], Table | None], attempt: Callable[[], int]) -> i
             f"{_loaded(load).name()[-1]} was changed by other runs {_ATTEMPTS} times during its maintenance: it is "
             "as they left it. Let them finish, then run the maintenance again."
         ) from error
-    except OSError as error:
-        raise storage_error("write", Path(_path(_loaded(load).location())), error) from error
 
 
 def _loaded(load: Callable[[], Table | None]) -> Table:

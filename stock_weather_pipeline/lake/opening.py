@@ -17,14 +17,14 @@ def open_lake(settings: Settings) -> Lake:
     if settings.deployment == "aws":
         raise LakeError("STOCK_WEATHER_DEPLOYMENT=aws is not available in this version: use local.")
     from stock_weather_pipeline.lake.duckdb_engine import DuckDbEngine
-    from stock_weather_pipeline.lake.iceberg import IcebergTables, local_catalog
     from stock_weather_pipeline.lake.local_catalog import LocalCatalog
     from stock_weather_pipeline.lake.local_objects import LocalObjects
+    from stock_weather_pipeline.lake.local_tables import local_tables
 
     folder = settings.data_home / "lake"
     objects = LocalObjects(folder)
     catalog = LocalCatalog(objects)
-    tables = IcebergTables(lambda: local_catalog(folder))
+    tables = local_tables(folder)
     lake = Lake(objects, catalog, tables, DuckDbEngine(objects, catalog, tables))
     _check_layout(lake)
     return lake

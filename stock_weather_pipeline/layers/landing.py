@@ -39,7 +39,8 @@ from stock_weather_pipeline.lake.layout import Layer, day_path, external_table
 from stock_weather_pipeline.layers import coverage
 from stock_weather_pipeline.layers.raw import LandedDay, land
 from stock_weather_pipeline.partitions import ONE_DAY, new_york_day, today
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched
+from stock_weather_pipeline.sources.base import PARTITION_DAY
+from stock_weather_pipeline.sources.tables import Fetched
 
 ARRIVALS = "landing/"
 _TAKEN = "landing_taken/"

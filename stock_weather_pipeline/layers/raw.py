@@ -18,7 +18,8 @@ from stock_weather_pipeline.errors import SourceError
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Day, Layer, external_table, superseded_key
 from stock_weather_pipeline.lake.opening import claim
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched, Snapshot
+from stock_weather_pipeline.sources.base import PARTITION_DAY, Snapshot
+from stock_weather_pipeline.sources.tables import Fetched, snapshot_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +94,7 @@ def land_snapshot(lake: Lake, dataset: Dataset, snapshot: Snapshot) -> Landing:
     """Land a dataset without partitions, whole."""
     if snapshot.simulated is not None:
         claim(lake, snapshot.simulated)
-    rows = snapshot.table.sort_by([(name, "ascending") for name in dataset.column_names])
+    rows = snapshot_table(dataset, snapshot).sort_by([(name, "ascending") for name in dataset.column_names])
     return Landing(days={None: _store(lake, dataset, None, rows, None)}, calls=snapshot.calls)
 
 

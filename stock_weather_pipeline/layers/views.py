@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
 
 from stock_weather_pipeline.datasets import DATASETS
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -21,14 +23,37 @@ def create(lake: Lake, view: View) -> None:
     lake.catalog.put_view(ViewDefinition(view.name, view.sql, view.description, tuple(view.columns.items())))
 
 
-def rows_per_day(lake: Lake, view: View, days: Sequence[date]) -> dict[date, int]:
-    """Rows of the view by day; days without rows are left out."""
+@dataclass(frozen=True)
+class DayRows:
+    """What a view has for one day: how many rows, and the first of its tickers or locations in the alphabet."""
+
+    rows: int
+    first_entity: str
+
+
+def rows_per_day(lake: Lake, view: View, days: Sequence[date]) -> dict[date, DayRows]:
+    """What the view has for each of `days`; days without rows are left out."""
     rows = lake.rows(
-        f"SELECT {view.day_column} AS day, count(*) AS row_count FROM {PROD_DATABASE}.{view.name} "
-        f"WHERE {days_between(view, days)} GROUP BY {view.day_column}"
+        f"SELECT {view.day_column} AS day, count(*) AS row_count, min({view.entity}) AS first_entity "
+        f"FROM {PROD_DATABASE}.{view.name} WHERE {days_between(view, days)} GROUP BY {view.day_column}"
     )
     wanted = set(days)
-    return {row["day"]: row["row_count"] for row in rows if row["day"] in wanted}
+    return {row["day"]: DayRows(row["row_count"], row["first_entity"]) for row in rows if row["day"] in wanted}
+
+
+def newest_rows(lake: Lake, view: View, entity: str, last: date) -> list[dict[str, Any]]:
+    """The rows of one ticker or location in the quarter of a year up to `last`, one a day, ascending.
+
+    Where the view has several rows for an entity and day, those like the first of `last` are chosen.
+    """
+    named = entity.replace("'", "''")
+    rows = lake.rows(
+        f"SELECT * FROM {PROD_DATABASE}.{view.name} WHERE {view.entity} = '{named}' "
+        f"AND {days_between(view, [last - timedelta(days=92), last])} ORDER BY {', '.join(view.key)}"
+    )
+    others = [column for column in view.key if column != view.day_column]
+    like = next(([row[column] for column in others] for row in rows if row[view.day_column] == last), None)
+    return [row for row in rows if [row[column] for column in others] == like]
 
 
 def base_tables(view: View) -> set[str]:

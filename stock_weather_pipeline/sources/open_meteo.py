@@ -12,19 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stock_weather_pipeline.datasets import WEATHER
 from stock_weather_pipeline.errors import NotYetAvailableError, PermanentSourceError, TransientSourceError
 from stock_weather_pipeline.partitions import ONE_DAY, new_york_day, utc_window
 from stock_weather_pipeline.settings import Location
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched, FetchPlan, Progress, silent
+from stock_weather_pipeline.sources.base import FetchPlan, Page, Progress, silent
 from stock_weather_pipeline.sources.http import RATE_LIMIT_PAUSE_S, Answer, HttpClient, Reply, Retry, host_of
 from stock_weather_pipeline.sources.quota import Quota, Window, shared_quota
-from stock_weather_pipeline.sources.tables import range_schema, sorted_table, text_array
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # The free plan, per address. The vendor's clock and ours do not tick together, hence a second more.
 _WINDOWS = (Window(600, 61.0), Window(5_000, 3_601.0), Window(10_000, 86_401.0))
@@ -72,7 +68,7 @@ class _EndTooLateError(NotYetAvailableError):
 
 
 class WeatherSource:
-    """A RangeSource of hourly weather, ordered by (PARTITION_DAY, location, observed_at)."""
+    """A RangeSource of hourly weather."""
 
     def __init__(self, url: str, locations: Sequence[Location], quota: Quota | None = None) -> None:
         self._quota = quota or shared_quota(host_of(url), _WINDOWS)
@@ -89,7 +85,7 @@ class WeatherSource:
         minutes = self._quota.minutes([call.weight for call in calls])
         return FetchPlan(len(calls), minutes, f"{count} ({whom}, {days_text})")
 
-    def fetch(self, days: Sequence[date], progress: Progress = silent) -> Iterator[Fetched]:
+    def fetch(self, days: Sequence[date], progress: Progress = silent) -> Iterator[Page]:
         """Every hour of the New York days from the first to the last, for all locations, nulls kept as nulls.
 
         When the archive ends before the last day, the days before that are yielded first; then NotYetAvailableError.
@@ -100,11 +96,11 @@ class WeatherSource:
             first, last = chunk[0].first, chunk[0].last
             progress(done, planned, f"weather {first}..{last}")
             try:
-                yield self._fetch_chunk(chunk)
+                yield from self._fetch_chunk(chunk)
             except _EndTooLateError as too_late:
                 complete = _last_complete_day(too_late.last_allowed, last)
                 if complete is not None and complete >= first:
-                    yield self._fetch_chunk([_Call(first, complete, call.locations) for call in chunk])
+                    yield from self._fetch_chunk([_Call(first, complete, call.locations) for call in chunk])
                 raise
             done += len(chunk)
             progress(done, planned, f"weather {first}..{last}")
@@ -124,15 +120,13 @@ class WeatherSource:
             first = last + ONE_DAY
         return chunks
 
-    def _fetch_chunk(self, calls: Sequence[_Call]) -> Fetched:
-        replies = [self._fetch_call(call) for call in calls]
-        table = sorted_table(
-            [reply.value for reply in replies], range_schema(WEATHER), (PARTITION_DAY, "location", "observed_at")
-        )
-        simulated = any(reply.simulated for reply in replies)
-        return Fetched(calls[0].first, calls[0].last, table, sum(reply.calls for reply in replies), simulated)
+    def _fetch_chunk(self, calls: Sequence[_Call]) -> Iterator[Page]:
+        for done, call in enumerate(calls, 1):
+            reply = self._fetch_call(call)
+            hours, whole = reply.value, done == len(calls)
+            yield Page(call.first, call.last, hours.columns, hours.days, reply.calls, reply.simulated, whole)
 
-    def _fetch_call(self, call: _Call) -> Reply[pa.Table]:
+    def _fetch_call(self, call: _Call) -> Reply[_Hours]:
         params = {
             "latitude": ",".join(str(place.latitude) for place in call.locations),
             "longitude": ",".join(str(place.longitude) for place in call.locations),
@@ -145,7 +139,7 @@ class WeatherSource:
             "wind_speed_unit": "kmh",
             "precipitation_unit": "mm",
         }
-        return self._http.get("/v1/archive", params, lambda body: _table(body, call), call.weight)
+        return self._http.get("/v1/archive", params, lambda body: _hours(body, call), call.weight)
 
     def _classify(self, answer: Answer) -> None:
         """Raises for refusals that the status alone does not explain."""
@@ -197,19 +191,25 @@ def _last_complete_day(last_allowed: date | None, last: date) -> date | None:
     return min(last_allowed, last) - ONE_DAY if last_allowed else None
 
 
-def _table(body: Any, call: _Call) -> pa.Table:
-    import pyarrow as pa
+@dataclass(frozen=True)
+class _Hours:
+    """Columns of weather, and the New York day of each hour as an ISO date."""
 
+    columns: dict[str, list[Any]]
+    days: list[str]
+
+
+def _hours(body: Any, call: _Call) -> _Hours:
     places = body if isinstance(body, list) else [body]
     if len(places) != len(call.locations):
         raise Retry(f"{len(places)} places in the answer, {len(call.locations)} asked for")
-    tables = [_place_table(place, location, call) for place, location in zip(places, call.locations, strict=True)]
-    return pa.concat_tables(tables)
+    hours = _Hours({name: [] for name in WEATHER.column_names}, [])
+    for place, location in zip(places, call.locations, strict=True):
+        _add_place(hours, place, location, call)
+    return hours
 
 
-def _place_table(place: Any, location: Location, call: _Call) -> pa.Table:
-    import pyarrow as pa
-
+def _add_place(hours: _Hours, place: Any, location: Location, call: _Call) -> None:
     hourly, units = _checked(place, location)
     for variable, unit in _UNITS.items():
         if units.get(variable) != unit:
@@ -217,19 +217,17 @@ def _place_table(place: Any, location: Location, call: _Call) -> pa.Table:
                 f"Open-Meteo sent {variable} of {location.name} in {units.get(variable)!r} instead of {unit!r}: "
                 "nothing was kept; check that STOCK_WEATHER_OPEN_METEO_URL passes queries on unchanged."
             )
-    hours = hourly["time"]
-    days = [_day_of_hour(hour) if isinstance(hour, str) else None for hour in hours]
+    days = [_day_of_hour(hour) if isinstance(hour, str) else None for hour in hourly["time"]]
     if None in days:
         raise Retry(f"an hour of {location.name} that is no time such as 2024-03-10T07:00")
-    columns = {
-        "location": pa.array([location.name] * len(hours), pa.string()),
-        "observed_at": text_array(hours),
-        **{column: text_array(hourly[variable]) for column, (variable, _) in _VARIABLES.items()},
-        PARTITION_DAY: pa.array(days, pa.date32()),
-    }
-    table = pa.table(columns).select(range_schema(WEATHER).names)
     # Whole UTC dates were asked for; the hours before and after belong to neighbouring New York days.
-    return table.filter(pa.array([day is not None and call.first <= day <= call.last for day in days]))
+    low, high = call.first.isoformat(), call.last.isoformat()
+    kept = [n for n, day in enumerate(days) if day is not None and low <= day <= high]
+    hours.days.extend(days[n] or "" for n in kept)
+    hours.columns["location"].extend([location.name] * len(kept))
+    for column, variable in (("observed_at", "time"), *((name, sent) for name, (sent, _) in _VARIABLES.items())):
+        values = hourly[variable]
+        hours.columns[column].extend(values[n] for n in kept)
 
 
 def _checked(place: Any, location: Location) -> tuple[dict[str, list[Any]], dict[str, Any]]:
@@ -252,10 +250,10 @@ def _checked(place: Any, location: Location) -> tuple[dict[str, list[Any]], dict
 
 
 @lru_cache(maxsize=131_072)
-def _day_of_hour(hour: str) -> date | None:
+def _day_of_hour(hour: str) -> str | None:
     if not _HOUR.fullmatch(hour):
         return None
     try:
-        return new_york_day(datetime.fromisoformat(hour))
+        return new_york_day(datetime.fromisoformat(hour)).isoformat()
     except (ValueError, OverflowError):
         return None

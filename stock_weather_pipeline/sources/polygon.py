@@ -10,24 +10,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import SecretStr
 
-from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS
-from stock_weather_pipeline.errors import NotYetAvailableError, PermanentSourceError, SourceError
+from stock_weather_pipeline.datasets import STOCK_SPLITS
+from stock_weather_pipeline.errors import NotYetAvailableError, PermanentSourceError
 from stock_weather_pipeline.partitions import NEW_YORK, today
 from stock_weather_pipeline.settings import WHOLE_MARKET
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched, FetchPlan, Progress, Snapshot, silent
+from stock_weather_pipeline.sources.base import FetchPlan, Page, Progress, Snapshot, silent
 from stock_weather_pipeline.sources.http import RATE_LIMIT_PAUSE_S, Answer, HttpClient, Reply, Retry, host_of
 from stock_weather_pipeline.sources.quota import Quota, Window, shared_quota
-from stock_weather_pipeline.sources.tables import range_schema, sorted_table, text_array
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 T = TypeVar("T")
 
@@ -35,7 +32,6 @@ T = TypeVar("T")
 _VENDOR_HOSTS = frozenset({"api.polygon.io", "api.massive.com"})
 # The vendor's minute and ours do not tick together; a second more keeps the burst out of its window.
 _QUOTA_WINDOW_S = 61.0
-_ROWS_PER_CHUNK = 500_000
 _MAX_PAGES = 1000
 # Above this the whole list of splits, 1,000 a page, costs fewer calls than a call per ticker.
 _MAX_TICKERS_ASKED_ONE_BY_ONE = 20
@@ -81,13 +77,11 @@ class StockPricesSource:
         what = f"{whom}, {_count(len(days), 'session')}" + (", one call per session" if grouped else "")
         return FetchPlan(calls, self._vendor.quota.minutes([1.0] * calls), f"{_count(calls, 'call')} ({what})")
 
-    def fetch(self, days: Sequence[date], progress: Progress = silent) -> Iterator[Fetched]:
-        """Bars of the sessions `days`, ordered by (PARTITION_DAY, ticker).
+    def fetch(self, days: Sequence[date], progress: Progress = silent) -> Iterator[Page]:
+        """Bars of the sessions `days`: pages of the whole range, or, with grouped calls, of a session each.
 
-        With a call per ticker there is one chunk for the range; grouped, a chunk is whole sessions of about half a
-        million rows together. Bars as the vendor sent them, duplicates included; only bars of other days than asked
-        are left out, and with status DELAYED the bar of a day that is not over. When a session fails, the sessions
-        before it are yielded first.
+        Bars as the vendor sent them, duplicates included; only bars of other days than asked are left out, and with
+        status DELAYED the bar of a day that is not over.
         """
         asked = sorted(set(days))
         if not asked:
@@ -99,38 +93,27 @@ class StockPricesSource:
     def _grouped(self, days: Sequence[date]) -> bool:
         return self._tickers == WHOLE_MARKET or 0 < len(days) < len(self._tickers)
 
-    def _fetch_ranges(self, first: date, last: date, progress: Progress) -> Iterator[Fetched]:
-        chunk = _Chunk()
+    def _fetch_ranges(self, first: date, last: date, progress: Progress) -> Iterator[Page]:
         params = {"adjusted": "false", "sort": "asc", "limit": "50000"}
         for done, ticker in enumerate(self._tickers):
             progress(done, len(self._tickers), f"{ticker} {first}..{last}")
             path = f"/v2/aggs/ticker/{quote(ticker, safe='')}/range/1/day/{first}/{last}"
-            for page in self._vendor.pages(path, params, _range_reader(ticker, first, last)):
-                chunk.add(page)
+            for page, is_last in self._vendor.pages(path, params, _range_reader(ticker, first, last)):
+                yield _page(first, last, page, whole=is_last and done + 1 == len(self._tickers))
         progress(len(self._tickers), len(self._tickers), f"{first}..{last}")
-        yield chunk.fetched(first, last)
 
-    def _fetch_grouped(self, days: Sequence[date], progress: Progress) -> Iterator[Fetched]:
+    def _fetch_grouped(self, days: Sequence[date], progress: Progress) -> Iterator[Page]:
         wanted = None if self._tickers == WHOLE_MARKET else frozenset(self._tickers)
-        chunk, first = _Chunk(), days[0]
         for done, day in enumerate(days):
             progress(done, len(days), f"all tickers {day}")
             path = f"/v2/aggs/grouped/locale/us/market/stocks/{day}"
-            try:
-                for page in self._vendor.pages(path, {"adjusted": "false"}, _grouped_reader(day, wanted)):
-                    chunk.add(page)
-            except SourceError:
-                if day > first:
-                    yield chunk.fetched(first, days[done - 1])
-                raise
-            if chunk.rows >= _ROWS_PER_CHUNK or day == days[-1]:
-                yield chunk.fetched(first, day)
-                chunk, first = _Chunk(), days[min(done + 1, len(days) - 1)]
+            for page, is_last in self._vendor.pages(path, {"adjusted": "false"}, _grouped_reader(day, wanted)):
+                yield _page(day, day, page, whole=is_last)
         progress(len(days), len(days), f"all tickers {days[0]}..{days[-1]}")
 
 
 class StockSplitsSource:
-    """A SnapshotSource of every split event of the tickers, all pages, ordered by (ticker, execution_date)."""
+    """A SnapshotSource of every split event of the tickers, all pages."""
 
     def __init__(
         self,
@@ -147,16 +130,18 @@ class StockSplitsSource:
         one_by_one = self._tickers != WHOLE_MARKET and len(self._tickers) <= _MAX_TICKERS_ASKED_ONE_BY_ONE
         asked: Sequence[str | None] = self._tickers if one_by_one else [None]
         wanted = None if one_by_one or self._tickers == WHOLE_MARKET else frozenset(self._tickers)
-        tables, calls, simulated = [], 0, False
+        columns: dict[str, list[Any]] = {name: [] for name in STOCK_SPLITS.column_names}
+        calls, simulated = 0, False
         for done, ticker in enumerate(asked):
             progress(done, len(asked), f"splits of {ticker or 'all tickers'}")
             params = {"limit": "1000"} | ({"ticker": ticker} if ticker else {})
-            for page in self._vendor.pages("/v3/reference/splits", params, _splits_reader(wanted)):
-                tables.append(page.value)
+            for page, _ in self._vendor.pages("/v3/reference/splits", params, _splits_reader(wanted)):
+                for name, values in columns.items():
+                    values.extend(event.get(name) for event in page.value)
                 calls += page.calls
                 simulated |= page.simulated
         progress(len(asked), len(asked), "splits")
-        return Snapshot(sorted_table(tables, STOCK_SPLITS.raw_schema, STOCK_SPLITS.key), calls, simulated)
+        return Snapshot(columns, calls, simulated)
 
 
 class _Vendor:
@@ -167,14 +152,16 @@ class _Vendor:
         self._has_key = api_key is not None
         self._http = HttpClient(url, self.quota, "STOCK_WEATHER_POLYGON_URL", api_key, self._classify)
 
-    def pages(self, path: str, params: dict[str, str], read: Callable[[dict[str, Any]], T]) -> Iterator[Reply[T]]:
-        """Every page, following `next_url` on the configured host only."""
+    def pages(
+        self, path: str, params: dict[str, str], read: Callable[[dict[str, Any]], T]
+    ) -> Iterator[tuple[Reply[T], bool]]:
+        """Every page and whether it is the last, following `next_url` on the configured host only."""
         seen: set[str] = set()
         adjusted = {key: value for key, value in params.items() if key == "adjusted"}
         while True:
             reply = self._http.get(path, params, lambda body: (read(body), body.get("next_url")))
             value, next_url = reply.value
-            yield Reply(value, reply.calls, reply.simulated)
+            yield Reply(value, reply.calls, reply.simulated), not next_url
             if not next_url:
                 return
             next_url = str(next_url)
@@ -235,59 +222,48 @@ class _Vendor:
             raise Retry(f"HTTP 200 with status {answer.body.get('status')!r}: {answer.text or 'no reason given'}")
 
 
-class _Chunk:
-    """Pages gathered until there are enough rows."""
+@dataclass(frozen=True)
+class _Bars:
+    """Columns of stock_prices, and the session of each bar as an ISO date."""
 
-    def __init__(self) -> None:
-        self.rows = 0
-        self._tables: list[pa.Table] = []
-        self._calls = 0
-        self._simulated = False
-
-    def add(self, page: Reply[pa.Table]) -> None:
-        self._tables.append(page.value)
-        self.rows += page.value.num_rows
-        self._calls += page.calls
-        self._simulated |= page.simulated
-
-    def fetched(self, first: date, last: date) -> Fetched:
-        table = sorted_table(self._tables, range_schema(STOCK_PRICES), (PARTITION_DAY, "ticker"))
-        return Fetched(first, last, table, self._calls, self._simulated)
+    columns: dict[str, list[Any]]
+    days: list[str]
 
 
-def _range_reader(ticker: str, first: date, last: date) -> Callable[[dict[str, Any]], pa.Table]:
-    def read(body: dict[str, Any]) -> pa.Table:
-        bars = _bars(body)
+def _page(first: date, last: date, reply: Reply[_Bars], whole: bool) -> Page:
+    return Page(first, last, reply.value.columns, reply.value.days, reply.calls, reply.simulated, whole)
+
+
+def _range_reader(ticker: str, first: date, last: date) -> Callable[[dict[str, Any]], _Bars]:
+    def read(body: dict[str, Any]) -> _Bars:
+        bars = _results_unadjusted(body)
         days = [_session(bar.get("t")) for bar in bars]
         if None in days:
             # Nothing else in such a bar says which day it is, and dropping it would hide that it was there.
             raise Retry(f"a bar of {ticker} without a readable time stamp")
-        return _table(body, bars, [day or "" for day in days], [ticker] * len(bars), first, last)
+        return _bars(body, bars, [day or "" for day in days], [ticker] * len(bars), first, last)
 
     return read
 
 
-def _grouped_reader(asked: date, wanted: frozenset[str] | None) -> Callable[[dict[str, Any]], pa.Table]:
-    def read(body: dict[str, Any]) -> pa.Table:
-        bars = _bars(body)
+def _grouped_reader(asked: date, wanted: frozenset[str] | None) -> Callable[[dict[str, Any]], _Bars]:
+    def read(body: dict[str, Any]) -> _Bars:
+        bars = _results_unadjusted(body)
         if wanted is not None:
             bars = [bar for bar in bars if isinstance(bar.get("T"), str) and bar["T"] in wanted]
         # A bar with an unreadable time stamp can only be of the one day asked for.
         days = [_session(bar.get("t")) or asked.isoformat() for bar in bars]
-        return _table(body, bars, days, [bar.get("T") for bar in bars], asked, asked)
+        return _bars(body, bars, days, [bar.get("T") for bar in bars], asked, asked)
 
     return read
 
 
-def _splits_reader(wanted: frozenset[str] | None) -> Callable[[dict[str, Any]], pa.Table]:
-    def read(body: dict[str, Any]) -> pa.Table:
-        import pyarrow as pa
-
+def _splits_reader(wanted: frozenset[str] | None) -> Callable[[dict[str, Any]], list[dict[str, Any]]]:
+    def read(body: dict[str, Any]) -> list[dict[str, Any]]:
         events = _results(body)
-        if wanted is not None:
-            events = [event for event in events if isinstance(event.get("ticker"), str) and event["ticker"] in wanted]
-        columns = [text_array([event.get(name) for event in events]) for name in STOCK_SPLITS.column_names]
-        return pa.table(columns, schema=STOCK_SPLITS.raw_schema)
+        if wanted is None:
+            return events
+        return [event for event in events if isinstance(event.get("ticker"), str) and event["ticker"] in wanted]
 
     return read
 
@@ -302,7 +278,7 @@ def _results(body: dict[str, Any]) -> list[dict[str, Any]]:
     return results
 
 
-def _bars(body: dict[str, Any]) -> list[dict[str, Any]]:
+def _results_unadjusted(body: dict[str, Any]) -> list[dict[str, Any]]:
     if body.get("adjusted") is True:
         raise PermanentSourceError(
             "The vendor sent prices adjusted for splits though unadjusted ones were asked for: nothing was kept, since "
@@ -311,12 +287,10 @@ def _bars(body: dict[str, Any]) -> list[dict[str, Any]]:
     return _results(body)
 
 
-def _table(
+def _bars(
     body: dict[str, Any], bars: list[dict[str, Any]], days: list[str], tickers: list[Any], first: date, last: date
-) -> pa.Table:
+) -> _Bars:
     """The bars of `first`..`last`; `days` are ISO dates, one per bar."""
-    import pyarrow as pa
-
     if body.get("status") == "DELAYED":
         # A bar of the running day still changes.
         last = min(last, today() - timedelta(days=1))
@@ -325,15 +299,8 @@ def _table(
     if len(kept) < len(bars):
         _log.warning("%d bars outside %s..%s left out", len(bars) - len(kept), low, high)
         bars, days, tickers = [bars[n] for n in kept], [days[n] for n in kept], [tickers[n] for n in kept]
-    trade_date = pa.array(days, pa.string())
-    columns = [
-        text_array(tickers),
-        trade_date,
-        *(text_array([bar.get(field) for bar in bars]) for field in _BAR_FIELDS.values()),
-        trade_date.cast(pa.date32()),
-    ]
-    names = ["ticker", "trade_date", *_BAR_FIELDS, PARTITION_DAY]
-    return pa.table(columns, names=names).select(range_schema(STOCK_PRICES).names)
+    values = {name: [bar.get(field) for bar in bars] for name, field in _BAR_FIELDS.items()}
+    return _Bars({"ticker": tickers, "trade_date": days, **values}, days)
 
 
 def _session(stamp: Any) -> str | None:

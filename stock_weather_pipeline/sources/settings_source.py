@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stock_weather_pipeline.datasets import LOCATIONS
 from stock_weather_pipeline.settings import Location
 from stock_weather_pipeline.sources.base import Progress, Snapshot, silent
 
@@ -17,18 +16,13 @@ class LocationsSource:
 
     def fetch(self, progress: Progress = silent) -> Snapshot:
         """One row per location, ordered by name."""
-        import pyarrow as pa
-
         progress(0, 0, "locations of the settings")
-        rows = [
-            {
-                "location": location.name,
-                "latitude": str(location.latitude),
-                "longitude": str(location.longitude),
-                "elevation_m": str(location.elevation_m),
-                "time_zone": location.time_zone,
-                "headquarters_of": " ".join(location.headquarters_of) or None,
-            }
-            for location in self._locations
-        ]
-        return Snapshot(pa.Table.from_pylist(rows, schema=LOCATIONS.raw_schema), calls=0, simulated=None)
+        columns: dict[str, list[str | None]] = {
+            "location": [location.name for location in self._locations],
+            "latitude": [str(location.latitude) for location in self._locations],
+            "longitude": [str(location.longitude) for location in self._locations],
+            "elevation_m": [str(location.elevation_m) for location in self._locations],
+            "time_zone": [location.time_zone for location in self._locations],
+            "headquarters_of": [" ".join(location.headquarters_of) or None for location in self._locations],
+        }
+        return Snapshot(columns, calls=0, simulated=None)

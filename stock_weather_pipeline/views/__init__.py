@@ -40,6 +40,12 @@ class View:
         return self.key[0]
 
     @property
+    def units(self) -> dict[str, str]:
+        """The columns that are quantities, with the unit that ends their comment: `... [USD]`."""
+        found = {name: re.search(r"\[([^\[\]]+)\]$", comment) for name, comment in self.columns.items()}
+        return {name: unit[1] for name, unit in found.items() if unit}
+
+    @property
     def day_column(self) -> str:
         return next(column for column in self.key if column in _PARTITION_SETS)
 

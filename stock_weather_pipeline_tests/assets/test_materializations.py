@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from stock_weather_pipeline.assets.lineage import of_view
-from stock_weather_pipeline.assets.reporting import combined_version, named, preview
+from stock_weather_pipeline.assets.reporting import combined_version, named
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.homes import Home
 
@@ -51,6 +51,9 @@ def test_the_newest_day_carries_what_is_said_about_the_run(finished: Home) -> No
         newest = metadata(instance, "views", "macd", WEEK[-1])
         older = metadata(instance, "views", "macd", WEEK[0])
     assert "| NVDA | 2024-06-07 |" in newest["preview"]
+    assert newest["chart"].startswith("![NVDA: 2024-06-03 to 2024-06-07: close ")
+    assert newest["close"] > 0
+    assert "macd" not in newest, "the window is not full"
     assert newest["dagster/column_lineage"] == of_view("macd")
     assert set(older) == {"dagster/partition_row_count"}
 
@@ -92,8 +95,3 @@ def test_very_many_bad_days_are_counted_not_listed() -> None:
     text = named({date.fromordinal(738000 + n): "bad" for n in range(25)})
     assert text.count("bad") == 20
     assert text.endswith("and 5 more days")
-
-
-def test_a_preview_survives_pipes_and_nulls() -> None:
-    assert preview([{"a": "x|y", "b": None}]).value == "| a | b |\n| --- | --- |\n| x\\|y |  |"
-    assert preview([]).value == "no rows"

@@ -240,20 +240,97 @@ def test_a_failed_check_is_told_once_and_heals_only_with_the_days_that_failed(
     table.run(DAYS[2], DAYS[2])
     assert sensor.tick() == "0 new problems, 1 recoveries."
     problem, recovery = told(settings)
-    assert problem["problem"] == "check:prod/stock_prices:unique_key"
+    assert problem["problem"] == recovery["problem"] == "check:prod/stock_prices:unique_key:2024-03-05"
     assert problem["days"] == ["2024-03-05"]
     assert problem["reason"] == "2024-03-05: found something else"
     assert problem["run_url"].startswith("http://dagster.example:3000/runs/")
     assert recovery["reason"] == "The check passes."
 
 
-def test_a_table_without_its_newest_day_is_told_as_stale(
+def test_a_failing_check_that_fails_on_another_day_is_another_problem_with_its_own_recovery(
     settings: Settings, quick_instance: dg.DagsterInstance
 ) -> None:
     table = Judged(quick_instance)
     sensor = Ticker(settings, "check_alerts", quick_instance, table.definitions)
-    table.run(DAYS[0], DAYS[0], latest_day_present="2024-03-06")
+    table.run(DAYS[0], DAYS[0], unique_key=str(DAYS[0]))
     sensor.tick()
+    table.run(BAD, BAD, unique_key=str(BAD))
+    assert sensor.tick() == "1 new problems, 0 recoveries."
+    table.run(BAD, BAD, unique_key="whole table")
+    assert sensor.tick() == "1 new problems, 1 recoveries."
+    table.run(DAYS[0], DAYS[0])
+    assert sensor.tick() == "0 new problems, 2 recoveries."
+    name = "check:prod/stock_prices:unique_key:"
+    assert [(one["kind"], one["problem"]) for one in told(settings)] == [
+        ("problem", f"{name}2024-03-04"),
+        ("problem", f"{name}2024-03-05"),
+        ("recovery", f"{name}2024-03-05"),
+        ("problem", name),
+        ("recovery", f"{name}2024-03-04"),
+        ("recovery", name),
+    ]
+
+
+def test_a_problem_of_several_days_keeps_its_identity_while_they_heal_one_by_one(
+    settings: Settings, quick_instance: dg.DagsterInstance
+) -> None:
+    table = Judged(quick_instance)
+    sensor = Ticker(settings, "check_alerts", quick_instance, table.definitions)
+    table.run(DAYS[0], BAD, unique_key=f"{DAYS[0]}, {BAD}")
+    sensor.tick()
+    table.run(DAYS[0], DAYS[1], unique_key=str(BAD))
+    assert sensor.tick() == "0 new problems, 0 recoveries."
+    (held,) = open_problems(open_lake(settings)).values()
+    assert held.alert.problem == "check:prod/stock_prices:unique_key:2024-03-04..2024-03-05"
+    assert held.alert.days == (BAD,)
+    table.run(BAD, BAD)
+    assert sensor.tick() == "0 new problems, 1 recoveries."
+
+
+@pytest.mark.parametrize("first", ["run_alerts", "check_alerts"])
+def test_a_day_that_its_audit_holds_back_is_one_alert_whichever_sensor_ticks_first(
+    settings: Settings, instance: dg.DagsterInstance, first: str
+) -> None:
+    chain = [f"{layer}/stock_prices" for layer in ("raw", "catalog", "parquet", "prod")]
+    with Sandbox() as sandbox:
+        definitions = build_definitions(settings, Vendors(settings, sandbox.url, sandbox.url))
+        second = next(name for name in ("run_alerts", "check_alerts") if name != first)
+        sensors = [Ticker(settings, name, instance, definitions) for name in (first, second)]
+        sandbox.faults.add("/v2/aggs", "garbage_rows", days=[BAD])
+        assert not materialize(definitions, instance, chain, DAYS).success
+        failed_checks = {
+            key.name
+            for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(
+                list(definitions.resolve_asset_graph().asset_check_keys)
+            ).items()
+            if record.status.value == "FAILED" and key.asset_key.path == ["parquet", "stock_prices"]
+        }
+        assert failed_checks
+        for _ in range(2):
+            for sensor in sensors:
+                sensor.tick()
+        (problem,) = told(settings)
+        assert problem["problem"] == "run:stock_prices:2024-03-05"
+        sandbox.faults.clear()
+        assert materialize(definitions, instance, chain, [BAD]).success
+        for sensor in sensors:
+            sensor.tick()
+    # On today's clock the table of these days is stale, which is another problem.
+    of_the_day = [one for one in told(settings) if "latest_day_present" not in one["problem"]]
+    assert [(one["kind"], one["problem"]) for one in of_the_day] == [
+        ("problem", "run:stock_prices:2024-03-05"),
+        ("recovery", "run:stock_prices:2024-03-05"),
+    ]
+
+
+def test_a_table_that_stays_stale_is_told_once_though_another_day_is_missing_every_day(
+    settings: Settings, quick_instance: dg.DagsterInstance
+) -> None:
+    table = Judged(quick_instance)
+    sensor = Ticker(settings, "check_alerts", quick_instance, table.definitions)
+    for missing in ("2024-03-06", "2024-03-07"):
+        table.run(DAYS[0], DAYS[0], latest_day_present=missing)
+        sensor.tick()
     table.run(DAYS[2], DAYS[2])
     sensor.tick()
     assert [(one["kind"], one["title"]) for one in told(settings)] == [

@@ -51,6 +51,7 @@ def test_data_in_order_passes_every_check_but_freshness(published: Lake) -> None
     assert not failed(catalog.judge(published, STOCK_PRICES, DAYS))
     assert not failed(parquet.judge(published, STOCK_PRICES, DAYS))
     stale = failed(prod.judge(published, STOCK_PRICES, DAYS))
+    assert stale["latest_day_present"].judged.numbers["days_behind"] > 365
     assert list(stale) == ["latest_day_present"], "the newest session is long after June 2024"
     assert stale["latest_day_present"].severity is AssetCheckSeverity.WARN
     assert stale["latest_day_present"].violations[0].actual == "2024-06-04"
@@ -190,10 +191,43 @@ def test_a_jump_without_a_split_warns_and_with_one_does_not(lake: Lake) -> None:
     lake.tables.ensure(STOCK_SPLITS)
     jump = failed(prod.judge(lake, STOCK_PRICES, DAYS))["no_jump_without_split"]
     assert (jump.severity, jump.violations[0].day) == (AssetCheckSeverity.WARN, TUESDAY)
+    assert {name: count for name, count in jump.judged.counts.items() if count} == {"below 0.667": 1}
     split = [{"ticker": "NVDA", "execution_date": TUESDAY, "split_from": 1.0, "split_to": 10.0}]
     table = pa.Table.from_pylist(split, schema=STOCK_SPLITS.arrow_schema)
     lake.tables.publish(STOCK_SPLITS, lambda: (table, Scope()), {})
     assert "no_jump_without_split" not in failed(prod.judge(lake, STOCK_PRICES, DAYS))
+
+
+@pytest.mark.parametrize(
+    ("before", "close", "where"),
+    [("100", "150", "1.2 to 1.5"), ("150", "100", "0.667 to 0.8"), ("100", "100", "1 to 1.02")],
+)
+def test_a_change_at_the_limit_is_no_jump(lake: Lake, before: str, close: str, where: str) -> None:
+    for day, price in {MONDAY: before, TUESDAY: close}.items():
+        land_prices(lake, [day], open=price, high=price, low=price, close=price)
+    audit(lake, STOCK_PRICES, DAYS, type_days(lake, STOCK_PRICES, DAYS))
+    publish(lake, STOCK_PRICES, DAYS, "run")
+    jump = next(o for o in prod.judge(lake, STOCK_PRICES, DAYS) if o.name == "no_jump_without_split")
+    assert not jump.violations
+    assert {name: count for name, count in jump.judged.counts.items() if count} == {where: 1}
+
+
+def test_every_check_shows_what_it_judged(published: Lake) -> None:
+    outcomes = [
+        *raw.judge(published, STOCK_PRICES, DAYS, ["NVDA"]),
+        *catalog.judge(published, STOCK_PRICES, DAYS),
+        *parquet.judge(published, STOCK_PRICES, DAYS),
+        *prod.judge(published, STOCK_PRICES, DAYS),
+    ]
+    judged = {outcome.name: dict(outcome.judged.counts) for outcome in outcomes}
+    assert judged["file_there"] == {"a file": 2}
+    assert judged["rows_as_expected"] == {"1 row": 2}
+    assert judged["entities_present"] == {"1 present": 2}
+    assert judged["files_match_contract"] == {"a file that fits": 2}
+    assert judged["rows_accounted"] == {"1 = 1 parquet + 0 quarantined + 0 duplicates": 2}
+    assert judged["equals_parquet"] == {"0 differing rows": 2}
+    assert judged["unique_key"] == {"1 row": 2}
+    assert all(sum(counts.values()) > 0 for counts in judged.values())
 
 
 def test_a_check_executed_alone_judges_every_landed_day(published: Lake) -> None:

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from stock_weather_pipeline.checks.recomputation import RECOMPUTATIONS
-from stock_weather_pipeline.checks.views import differences
+from stock_weather_pipeline.checks.views import compared
 from stock_weather_pipeline.layers.views import create
 from stock_weather_pipeline.views import VIEWS
 from stock_weather_pipeline_tests.homes import Home
@@ -23,7 +23,11 @@ def test_every_view_has_a_second_computation() -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_view_equals_its_second_computation(finished: Home, name: str) -> None:
     with finished.opened() as (_, lake, _instance):
-        assert list(differences(lake, VIEWS[name], RECOMPUTATIONS[name], WEEK)) == []
+        judged, violations = compared(lake, VIEWS[name], RECOMPUTATIONS[name], WEEK)
+    assert violations == []
+    assert sum(judged.counts.values()) > 0
+    assert judged.counts["above 1e-09"] == 0
+    assert judged.numbers["largest_relative_difference"] <= 1e-9
 
 
 @pytest.mark.parametrize(
@@ -36,8 +40,8 @@ def test_a_view_that_computes_something_else_is_noticed(finished: Home, name: st
     with finished.opened() as (_, lake, _instance):
         create(lake, replace(view, sql=view.sql.replace(right, wrong)))
         try:
-            found = list(differences(lake, view, RECOMPUTATIONS[name], WEEK))
+            judged, violations = compared(lake, view, RECOMPUTATIONS[name], WEEK)
         finally:
             create(lake, view)
-    assert found
-    assert found[0].sample
+    assert violations[0].sample
+    assert judged.counts["above 1e-09"] > 0

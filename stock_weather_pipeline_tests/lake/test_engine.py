@@ -230,3 +230,33 @@ def test_many_separate_days_are_one_predicate(lake: Lake) -> None:
     lake.engine.write(PARQUET, rows, days[:3])
     sql = f"SELECT count(*) AS n FROM stock_weather_parquet.stock_prices WHERE {days_predicate(STOCK_PRICES, days[1:])}"
     assert lake.rows(sql) == [{"n": 2}]
+
+
+def test_the_snapshots_of_a_table_are_a_table_as_on_athena(filled: Lake) -> None:
+    filled.tables.ensure(STOCK_PRICES)
+    columns = ["committed_at", "snapshot_id", "parent_id", "operation", "manifest_list", "summary"]
+    empty = filled.engine.query('SELECT * FROM "stock_prices$snapshots"')
+    assert (empty.column_names, empty.num_rows) == (columns, 0)
+    monday = Scope(day_ranges=((MONDAY, MONDAY),))
+    for _ in range(2):
+        filled.tables.publish(STOCK_PRICES, lambda: (prices({"trade_date": MONDAY}), monday), {"days": "it's Monday"})
+    found = filled.rows(
+        "SELECT CAST(at_timezone(committed_at, 'UTC') AS TIMESTAMP) AS at, snapshot_id, parent_id, operation, "
+        "element_at(summary, 'days') AS days, CAST(element_at(summary, 'added-records') AS BIGINT) AS added "
+        'FROM stock_weather."stock_prices$snapshots" ORDER BY committed_at'
+    )
+    assert [(row["operation"], row["days"], row["added"]) for row in found] == [
+        ("append", "it's Monday", 1),
+        ("delete", "it's Monday", None),
+        ("append", "it's Monday", 1),
+    ]
+    assert [row["parent_id"] for row in found] == [None, *(row["snapshot_id"] for row in found[:-1])]
+    newest = filled.tables.current("stock_prices")
+    assert newest is not None
+    assert newest.snapshot_id == found[-1]["snapshot_id"]
+    assert newest.committed_at.replace(tzinfo=None) == found[-1]["at"]
+
+
+def test_a_table_that_is_not_there_has_no_snapshots(filled: Lake) -> None:
+    with pytest.raises(QueryError, match="There is no table or view"):
+        filled.engine.query('SELECT * FROM "stock_prices$snapshots"')

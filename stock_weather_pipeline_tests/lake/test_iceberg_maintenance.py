@@ -16,9 +16,9 @@ import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS
 from stock_weather_pipeline.errors import LakeError
-from stock_weather_pipeline.lake.iceberg import local_catalog
 from stock_weather_pipeline.lake.interfaces import Lake, Publish, Scope
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
+from stock_weather_pipeline.lake.local_tables import local_catalog
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
 from stock_weather_pipeline_tests.lakes import local_lake

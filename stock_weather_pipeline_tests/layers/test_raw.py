@@ -17,7 +17,8 @@ from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import Layer, external_table, superseded_key
 from stock_weather_pipeline.layers import catalog
 from stock_weather_pipeline.layers.raw import Landing, csv_bytes, land, land_snapshot
-from stock_weather_pipeline.sources.base import Fetched, Snapshot
+from stock_weather_pipeline.sources.base import Snapshot
+from stock_weather_pipeline.sources.tables import Fetched
 from stock_weather_pipeline_tests.lakes import Row, bar, fetched, local_lake
 
 FRIDAY, MONDAY, TUESDAY = date(2024, 1, 12), date(2024, 1, 15), date(2024, 1, 16)
@@ -223,20 +224,23 @@ def test_a_dataset_without_days_is_landed_whole(lake: Lake) -> None:
     names = ["location", "latitude", "longitude", "elevation_m", "time_zone", "headquarters_of"]
     place = {"latitude": "1", "longitude": "2", "elevation_m": "3", "time_zone": "America/New_York"}
     rows = [{"location": "X", **place}, {"location": "A", **place, "headquarters_of": "NVDA AMD"}]
-    table = pa.Table.from_pylist(rows, schema=LOCATIONS.raw_schema)
-    landed = land_snapshot(lake, LOCATIONS, Snapshot(table, 0, None)).days[None]
+
+    def snapshot(*places: dict[str, str]) -> Snapshot:
+        return Snapshot({name: [place.get(name) for place in places] for name in names}, 0, None)
+
+    landed = land_snapshot(lake, LOCATIONS, snapshot(*rows)).days[None]
     assert landed.key == "raw/locations/locations.csv"
     assert lake.objects.read(landed.key).decode().splitlines() == [
         ",".join(names),
         "A,1,2,3,America/New_York,NVDA AMD",
         "X,1,2,3,America/New_York,",
     ]
-    assert not land_snapshot(lake, LOCATIONS, Snapshot(table.take([1, 0]), 0, None)).days[None].changed
-    assert land_snapshot(lake, LOCATIONS, Snapshot(table.slice(0, 1), 0, None)).days[None].replaced_sha256
+    assert not land_snapshot(lake, LOCATIONS, snapshot(*reversed(rows))).days[None].changed
+    assert land_snapshot(lake, LOCATIONS, snapshot(rows[0])).days[None].replaced_sha256
 
 
 def test_a_list_of_splits_may_be_empty_and_says_whose_data_it_is(lake: Lake) -> None:
-    empty = STOCK_SPLITS.raw_schema.empty_table()
+    empty: dict[str, list[str]] = {name: [] for name in STOCK_SPLITS.column_names}
     landing = land_snapshot(lake, STOCK_SPLITS, Snapshot(empty, 3, True))
     assert (landing.calls, landing.days[None].rows) == (3, 0)
     assert lake.objects.read("raw/stock_splits/stock_splits.csv") == b"ticker,execution_date,split_from,split_to\n"

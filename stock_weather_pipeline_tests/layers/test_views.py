@@ -35,7 +35,23 @@ def test_rows_are_counted_for_the_asked_days(lake: Lake) -> None:
     publish(lake, STOCK_PRICES, days, "run")
     view = VIEWS["daily_change"]
     views.create(lake, view)
-    assert views.rows_per_day(lake, view, [days[0], days[3]]) == {days[0]: 2, days[3]: 2}
+    assert views.rows_per_day(lake, view, [days[0], days[3]]) == {
+        days[0]: views.DayRows(2, "AAPL"),
+        days[3]: views.DayRows(2, "AAPL"),
+    }
+
+
+def test_the_newest_rows_are_of_one_ticker_in_ascending_order(lake: Lake) -> None:
+    days = sessions(date(2024, 1, 2), date(2024, 6, 12))
+    land_prices(lake, days, "AAPL", "NVDA")
+    type_days(lake, STOCK_PRICES, days)
+    publish(lake, STOCK_PRICES, days, "run")
+    view = VIEWS["daily_change"]
+    views.create(lake, view)
+    rows = views.newest_rows(lake, view, "NVDA", days[-2])
+    assert {row["ticker"] for row in rows} == {"NVDA"}
+    assert [row["trade_date"] for row in rows] == sessions(date(2024, 3, 11), days[-2])
+    assert views.newest_rows(lake, view, "O'NEIL", days[-2]) == []
 
 
 def test_base_tables_are_found_through_views() -> None:

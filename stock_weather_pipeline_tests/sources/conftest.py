@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,7 +15,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from pydantic import SecretStr
 
+from stock_weather_pipeline.datasets import Dataset
+from stock_weather_pipeline.sources.base import FetchPlan, Progress, RangeSource, silent
 from stock_weather_pipeline.sources.quota import Quota, Window
+from stock_weather_pipeline.sources.tables import Fetched, gathered
 
 KEY = SecretStr("s3cr3t/key+Value")
 RECORDED = Path(__file__).parents[3] / "shared" / "data"
@@ -105,6 +109,20 @@ class FakeClock:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+
+@dataclass(frozen=True)
+class AsTables:
+    """A source whose pages are gathered into tables, as the raw layer does."""
+
+    dataset: Dataset
+    source: RangeSource
+
+    def plan(self, days: Sequence[date]) -> FetchPlan:
+        return self.source.plan(days)
+
+    def fetch(self, days: Sequence[date], progress: Progress = silent) -> Iterator[Fetched]:
+        return gathered(self.dataset, self.source.fetch(days, progress))
 
 
 def json_response(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

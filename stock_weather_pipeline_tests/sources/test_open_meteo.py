@@ -20,10 +20,12 @@ from stock_weather_pipeline.errors import (
 )
 from stock_weather_pipeline.partitions import hours_in
 from stock_weather_pipeline.settings import NEW_YORK, SANTA_CLARA, Location
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched
+from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline.sources.open_meteo import WeatherSource, weight
 from stock_weather_pipeline.sources.quota import Quota
+from stock_weather_pipeline.sources.tables import Fetched
 from stock_weather_pipeline_tests.sources.conftest import (
+    AsTables,
     FakeClock,
     Request,
     Response,
@@ -72,8 +74,8 @@ def archive(request: Request) -> Response:
     return json_response(places[0] if len(places) == 1 else places)
 
 
-def weather(vendor: Vendor, quota: Quota, *locations: Location) -> WeatherSource:
-    return WeatherSource(vendor.url, locations or (NEW_YORK,), quota)
+def weather(vendor: Vendor, quota: Quota, *locations: Location) -> AsTables:
+    return AsTables(WEATHER, WeatherSource(vendor.url, locations or (NEW_YORK,), quota))
 
 
 def rows(fetched: Sequence[Fetched]) -> list[dict[str, Any]]:
@@ -271,16 +273,17 @@ def test_a_plan_above_the_minutes_quota_tells_the_wait(vendor: Vendor) -> None:
     assert plan.minutes > 1
 
 
-def test_a_long_range_comes_in_chunks_that_join_without_a_gap(vendor: Vendor, quota: Quota) -> None:
+def test_a_long_range_comes_in_pages_that_join_without_a_gap(vendor: Vendor, quota: Quota) -> None:
     vendor.script = archive
     asked = days(date(2015, 1, 1), date(2024, 12, 31))
     seen: list[tuple[int, int]] = []
-    chunks = list(weather(vendor, quota).fetch(asked, lambda done, planned, _what: seen.append((done, planned))))
-    assert [(chunk.first, chunk.last) for chunk in chunks] == [
+    source = weather(vendor, quota).source
+    pages = list(source.fetch(asked, lambda done, planned, _what: seen.append((done, planned))))
+    assert [(page.first, page.last) for page in pages] == [
         (date(2015, 1, 1), date(2021, 5, 20)),
         (date(2021, 5, 21), date(2024, 12, 31)),
     ]
-    assert sum(chunk.table.num_rows for chunk in chunks) == sum(hours_in(day) for day in asked)
+    assert sum(len(page.days) for page in pages) == sum(hours_in(day) for day in asked)
     assert seen == [(0, 2), (1, 2), (1, 2), (2, 2)]
 
 

@@ -23,11 +23,13 @@ from stock_weather_pipeline.errors import (
     TransientSourceError,
 )
 from stock_weather_pipeline.sources import polygon
-from stock_weather_pipeline.sources.base import PARTITION_DAY, Fetched
+from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline.sources.polygon import StockPricesSource, StockSplitsSource
 from stock_weather_pipeline.sources.quota import Quota
+from stock_weather_pipeline.sources.tables import Fetched, snapshot_table
 from stock_weather_pipeline_tests.sources.conftest import (
     KEY,
+    AsTables,
     FakeClock,
     Request,
     Response,
@@ -55,8 +57,8 @@ def body(results: Sequence[Any] | None, **more: Any) -> dict[str, Any]:
     return {"status": "OK", "adjusted": False, "resultsCount": len(results or ()), "request_id": "1"} | rows | more
 
 
-def prices(vendor: Vendor, quota: Quota, *tickers: str) -> StockPricesSource:
-    return StockPricesSource(vendor.url, KEY, tickers, 5, quota)
+def prices(vendor: Vendor, quota: Quota, *tickers: str) -> AsTables:
+    return AsTables(STOCK_PRICES, StockPricesSource(vendor.url, KEY, tickers, 5, quota))
 
 
 def rows(fetched: Sequence[Fetched]) -> list[dict[str, Any]]:
@@ -138,11 +140,11 @@ def test_a_table_has_the_contracts_columns_as_strings_as_sent_and_the_day(vendor
     ]
 
 
-def test_several_tickers_are_one_chunk_ordered_by_day_and_ticker(vendor: Vendor, quota: Quota) -> None:
+def test_several_tickers_are_one_chunk_of_the_whole_range(vendor: Vendor, quota: Quota) -> None:
     vendor.answer(json_response(body([bar(day) for day in WEEK])))
     (chunk,) = prices(vendor, quota, "NVDA", "AAPL").fetch(WEEK)
     assert [(row[PARTITION_DAY], row["ticker"]) for row in rows([chunk])] == [
-        (day, ticker) for day in WEEK for ticker in ("AAPL", "NVDA")
+        (day, ticker) for ticker in ("NVDA", "AAPL") for day in WEEK
     ]
 
 
@@ -323,7 +325,7 @@ def test_the_whole_market_is_one_call_per_session(vendor: Vendor, quota: Quota) 
     ]
     assert all(request.query == {"adjusted": "false"} for request in vendor.requests)
     assert [(row["trade_date"], row["ticker"]) for row in rows([chunk])] == [
-        (str(day), ticker) for day in WEEK for ticker in ("A", "JW.B", "KIMpL", "ZM")
+        (str(day), ticker) for day in WEEK for ticker in ("ZM", "KIMpL", "JW.B", "A")
     ]
     assert (chunk.first, chunk.last, chunk.calls) == (WEEK[0], WEEK[-1], 5)
 
@@ -331,21 +333,8 @@ def test_the_whole_market_is_one_call_per_session(vendor: Vendor, quota: Quota) 
 def test_many_tickers_of_few_sessions_are_filtered_out_of_the_market(vendor: Vendor, quota: Quota) -> None:
     vendor.script = market
     (chunk,) = prices(vendor, quota, "ZM", "A", "kimpl").fetch(WEEK[:2])
-    assert chunk.table.column("ticker").to_pylist() == ["A", "ZM", "A", "ZM"]
+    assert chunk.table.column("ticker").to_pylist() == ["ZM", "A", "ZM", "A"]
     assert chunk.calls == 2
-
-
-def test_a_large_market_comes_in_chunks_of_whole_sessions(
-    vendor: Vendor, quota: Quota, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(polygon, "_ROWS_PER_CHUNK", 8)
-    vendor.script = market
-    chunks = list(prices(vendor, quota, "*").fetch(WEEK))
-    assert [(chunk.first, chunk.last, chunk.table.num_rows) for chunk in chunks] == [
-        (WEEK[0], WEEK[1], 8),
-        (WEEK[2], WEEK[3], 8),
-        (WEEK[4], WEEK[4], 4),
-    ]
 
 
 def test_sessions_before_one_that_is_not_published_are_brought_first(vendor: Vendor, quota: Quota) -> None:
@@ -503,11 +492,12 @@ def test_splits_of_few_tickers_are_asked_for_one_by_one_with_all_pages(vendor: V
     assert vendor.requests[0].query == {"limit": "1000", "ticker": "NVDA"}
     assert vendor.requests[1].query == {"cursor": "2"}
     assert snapshot.calls == 3
-    assert snapshot.table.schema == STOCK_SPLITS.raw_schema
-    assert [tuple(row.values()) for row in snapshot.table.to_pylist()] == [
-        ("AAPL", "2020-08-31", "1", "4.5"),
-        ("NVDA", "2021-07-20", "1", "4"),
+    table = snapshot_table(STOCK_SPLITS, snapshot)
+    assert table.schema == STOCK_SPLITS.raw_schema
+    assert [tuple(row.values()) for row in table.to_pylist()] == [
         ("NVDA", "2024-06-10", "1", "10"),
+        ("NVDA", "2021-07-20", "1", "4"),
+        ("AAPL", "2020-08-31", "1", "4.5"),
     ]
 
 
@@ -515,16 +505,16 @@ def test_splits_of_many_tickers_are_filtered_out_of_the_whole_list(vendor: Vendo
     events = [split("A", "2020-01-02", 2, 1), split("OTHER", "2020-01-03", 1, 2), {"execution_date": "2020-01-04"}]
     vendor.answer(json_response({"status": "OK", "results": events}))
     many = tuple("ABCDEFGHIJKLMNOPQRSTUVW")
-    assert StockSplitsSource(vendor.url, KEY, many, 5, quota).fetch().table.column("ticker").to_pylist() == ["A"]
+    assert StockSplitsSource(vendor.url, KEY, many, 5, quota).fetch().columns["ticker"] == ["A"]
     assert vendor.requests[0].query == {"limit": "1000"}
     everything = StockSplitsSource(vendor.url, KEY, ("*",), 5, quota).fetch()
-    assert everything.table.column("ticker").to_pylist() == ["A", "OTHER", None]
+    assert everything.columns["ticker"] == ["A", "OTHER", None]
 
 
 def test_no_splits_are_an_empty_table(vendor: Vendor, quota: Quota) -> None:
     vendor.answer(json_response({"status": "OK"}))
-    snapshot = StockSplitsSource(vendor.url, KEY, ("NVDA",), 5, quota).fetch()
-    assert (snapshot.table.num_rows, snapshot.table.schema) == (0, STOCK_SPLITS.raw_schema)
+    table = snapshot_table(STOCK_SPLITS, StockSplitsSource(vendor.url, KEY, ("NVDA",), 5, quota).fetch())
+    assert (table.num_rows, table.schema) == (0, STOCK_SPLITS.raw_schema)
 
 
 # What the vendor really sent
@@ -590,8 +580,7 @@ def test_the_vendors_mock_of_splits_is_read_whole(vendor: Vendor, quota: Quota) 
     mock = recorded("polygon/vendor_mock_v3_splits.json") | {"next_url": None}
     vendor.answer(json_response(mock))
     snapshot = StockSplitsSource(vendor.url, KEY, ("*",), 5, quota).fetch()
-    assert snapshot.table.num_rows == len(mock["results"])
-    assert snapshot.table.column("ticker").to_pylist() == sorted(event["ticker"] for event in mock["results"])
+    assert snapshot.columns["ticker"] == [event["ticker"] for event in mock["results"]]
 
 
 def test_a_hundred_thousand_bars_are_read_in_seconds(vendor: Vendor, quota: Quota) -> None:

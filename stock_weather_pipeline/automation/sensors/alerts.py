@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
 import dagster as dg
@@ -187,13 +187,24 @@ def _recover_runs(settings: Settings, lake: Lake, instance: dg.DagsterInstance) 
 
 def _unhealthy(instance: dg.DagsterInstance, assets: Iterable[dg.AssetKey], days: Sequence[date]) -> set[date]:
     """The days of which the latest attempt on any of the assets has not succeeded."""
-    wanted = {str(day): day for day in days}
-    found: set[date] = set()
-    for key in assets:
-        log = instance.event_log_storage
-        attempts = log.get_latest_asset_partition_materialization_attempts_without_materializations(key)
-        found.update(wanted[text] for text in attempts if text in wanted)
-    return found
+    return set(days).intersection(_attempts_in_vain(instance, assets))
+
+
+def _attempts_in_vain(instance: dg.DagsterInstance, assets: Iterable[dg.AssetKey]) -> dict[date, str]:
+    """The run of the latest attempt on a day that has not materialized it, or not yet, on any of the assets."""
+    log = instance.event_log_storage
+    return {
+        date.fromisoformat(text): run_id
+        for key in assets
+        for text, (run_id, _) in log.get_latest_asset_partition_materialization_attempts_without_materializations(
+            key
+        ).items()
+    }
+
+
+def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished
 
 
 def _healed_since(instance: dg.DagsterInstance, subject: str, since: float) -> bool:
@@ -289,47 +300,86 @@ def _alert_on_checks(
     The cursor is the newest record seen of each check.
     """
     seen: dict[str, int] = json.loads(cursor) if cursor else {}
-    known = {_check_problem(key): key for key in keys}
-    held = open_problems(lake)
+    known = {_check_subject(key): key for key in keys}
+    held = {problem: one.alert for problem, one in open_problems(lake).items() if problem.startswith("check:")}
     opened = closed = 0
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(known.values()))
-    for problem, key in known.items():
+    for subject, key in known.items():
         record = latest.get(key)
-        if record is None or record.id <= seen.get(problem, 0):
+        if record is None or record.id <= seen.get(subject, 0):
             continue
-        told = held.get(problem)
-        before = _Failing(set(told.alert.days or (None,))) if told else _Failing(set())
+        told = {problem: alert for problem, alert in held.items() if _subject_of_problem(problem) == subject}
+        failing = _Failing({day for alert in told.values() for day in alert.days or (None,)})
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=_EVALUATIONS)
-        new = sorted((one for one in history if one.id > seen.get(problem, 0)), key=lambda one: one.id)
-        after, seen[problem] = _replayed(instance, key, new, before, seen.get(problem, 0))
-        if after.days and after.reason:
-            opened += open_alert(settings, lake, _check_alert(problem, key, after))
-        elif not after.days and told:
-            closed += close_alert(settings, lake, problem, "The check passes.")
+        new = sorted((one for one in history if one.id > seen.get(subject, 0)), key=lambda one: one.id)
+        seen[subject] = _replay(instance, key, new, failing, seen.get(subject, 0))
+        closed += _close_healed(settings, lake, key, told, failing)
+        opened += _open_untold(settings, lake, instance, key, told, failing)
     for problem in held:
-        if problem.startswith("check:") and problem not in known:
+        if _subject_of_problem(problem) not in known:
             closed += close_alert(settings, lake, problem, "There is no such check any more.")
     return opened, closed, json.dumps(seen)
 
 
-def _replayed(
+def _close_healed(
+    settings: Settings, lake: Lake, key: dg.AssetCheckKey, told: Mapping[str, Alert], failing: _Failing
+) -> int:
+    """Close the told problems none of whose days fails any more, take healed days out of the others; how many closed.
+
+    A table that is stale stays one problem, though it is another day that is missing every day.
+    """
+    closed = 0
+    for problem, alert in told.items():
+        left = failing.days if _is_staleness(key) else failing.days & set(alert.days or (None,))
+        if not left:
+            closed += close_alert(settings, lake, problem, "The check passes.")
+        elif failing.reason:
+            open_alert(settings, lake, replace(alert, days=_sorted(left)))
+    return closed
+
+
+def _open_untold(
+    settings: Settings,
+    lake: Lake,
+    instance: dg.DagsterInstance,
+    key: dg.AssetCheckKey,
+    told: Mapping[str, Alert],
+    failing: _Failing,
+) -> bool:
+    """Open a problem for the days that fail and that nothing has told of; whether there are any.
+
+    A day that is not materialized is told by its failed run, with the reason, whichever of the two sensors ticks first.
+    """
+    name = key.asset_key.path[-1]
+    untold = failing.days - {day for alert in told.values() for day in alert.days or (None,)}
+    if name in DATASETS:
+        untold -= {
+            day
+            for day, run_id in _attempts_in_vain(instance, _assets(name)).items()
+            if day in untold and _has_ended(instance, run_id)
+        }
+    if not untold or not failing.reason or (_is_staleness(key) and told):
+        return False
+    return open_alert(settings, lake, _check_alert(key, _sorted(untold), failing))
+
+
+def _replay(
     instance: dg.DagsterInstance,
     key: dg.AssetCheckKey,
     records: Sequence[AssetCheckExecutionRecord],
     failing: _Failing,
     seen: int,
-) -> tuple[_Failing, int]:
-    """What fails after these evaluations, oldest first, and the newest record that needs no second look.
+) -> int:
+    """Bring `failing` up to date by these evaluations, oldest first; the newest record that needs no second look.
 
     A day that failed is healed by an evaluation of that day only; a later run of other days says nothing about it.
     """
     waiting = False
     for record in records:
         run = instance.get_run_by_id(record.run_id)
-        if record.status is AssetCheckExecutionRecordStatus.PLANNED:
-            # Still to come; once its run has ended without it, the failed run is what is told.
-            waiting = waiting or (run is not None and run.status not in FINISHED_STATUSES)
-        else:
+        # A run that goes on may still evaluate it, or fail for the same reason: then the failed run is what is told.
+        waiting = waiting or (run is not None and run.status not in FINISHED_STATUSES)
+        if not waiting and record.status is not AssetCheckExecutionRecordStatus.PLANNED:
             _apply(
                 failing,
                 key,
@@ -337,7 +387,7 @@ def _replayed(
                 _days_of_run(run.tags if run else {}, _partition_set(["__".join(key.asset_key.path)])),
             )
         seen = seen if waiting else record.id
-    return failing, seen
+    return seen
 
 
 def _apply(
@@ -347,9 +397,9 @@ def _apply(
     if not isinstance(evaluation, dg.AssetCheckEvaluation):
         return
     # Whether the newest day is there is judged over the whole table, whichever days the run had.
-    whole = not covered or key.name == STALENESS_CHECK
+    whole = not covered or _is_staleness(key)
     failing.days = set() if whole else failing.days - {*covered, None}
-    severe = evaluation.severity is dg.AssetCheckSeverity.ERROR or key.name == STALENESS_CHECK
+    severe = evaluation.severity is dg.AssetCheckSeverity.ERROR or _is_staleness(key)
     if not evaluation.passed and severe:
         named = evaluation.metadata.get("failed")
         failing.days |= _days_named(str(named.value) if named else "")
@@ -362,19 +412,33 @@ def _days_named(text: str) -> set[date | None]:
     return {date.fromisoformat(part) if part[:1].isdigit() else None for part in text.split(", ")}
 
 
-def _check_problem(key: dg.AssetCheckKey) -> str:
+def _is_staleness(key: dg.AssetCheckKey) -> bool:
+    return key.name == STALENESS_CHECK
+
+
+def _sorted(days: Iterable[date | None]) -> tuple[date, ...]:
+    return tuple(sorted(day for day in days if day is not None))
+
+
+def _check_subject(key: dg.AssetCheckKey) -> str:
     return f"check:{'/'.join(key.asset_key.path)}:{key.name}"
 
 
-def _check_alert(problem: str, key: dg.AssetCheckKey, failing: _Failing) -> Alert:
+def _subject_of_problem(problem: str) -> str:
+    return problem.rpartition(":")[0]
+
+
+def _check_alert(key: dg.AssetCheckKey, days: tuple[date, ...], failing: _Failing) -> Alert:
+    """The problem's identity has the days, so that another day is another problem; save for a table that is stale."""
     name = key.asset_key.path[-1]
-    asset = "/".join(key.asset_key.path)
-    stale = key.name == STALENESS_CHECK
+    partition_set = _partition_set(["__".join(key.asset_key.path)])
+    when = named_days(days, partition_set) if days and not _is_staleness(key) else ""
+    title = f"{'/'.join(key.asset_key.path)}: check {key.name} failed"
     return Alert(
-        problem=problem,
-        title=f"{name}: stale data" if stale else f"{asset}: check {key.name} failed",
+        problem=f"{_check_subject(key)}:{when}",
+        title=f"{name}: stale data" if _is_staleness(key) else title,
         text=failing.reason[:_LONGEST_TEXT],
-        days=tuple(sorted(day for day in failing.days if day is not None)),
+        days=days,
         run_id=failing.run_id,
         dataset=name if name in DATASETS else None,
     )
