@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _SNAPSHOTS = "$snapshots"
+_MEMORY = "800MB"
 
 
 class DuckDbEngine:
@@ -146,6 +149,9 @@ class _Session:
                 "autoload_known_extensions": "false",
                 # Files are replaced in place, and memory is for the statement.
                 "enable_external_file_cache": "false",
+                # What needs more goes on in a folder of its own, which is made only then and removed with the session.
+                "memory_limit": _MEMORY,
+                "temp_directory": str(Path(tempfile.gettempdir()) / f"stock-weather-{uuid.uuid4().hex}"),
             },
         )
         self.schema: dict[tuple[str, str], dict[str, str]] = {}

@@ -9,7 +9,7 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -92,7 +92,7 @@ class IcebergTables:
     def publish(
         self,
         dataset: Dataset,
-        change: Callable[[], tuple[pa.Table, Scope] | None],
+        change: Callable[[], tuple[pa.Table | Iterator[pa.Table], Scope] | None],
         summary: Mapping[str, str],
     ) -> Publish | None:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
@@ -111,11 +111,15 @@ class IcebergTables:
                 with self._storage.errors():
                     # The usual case: the days are new. Not `catch_warnings`: it would undo other threads' filters.
                     warnings.filterwarnings("ignore", message="Delete operation did not match any records")
-                    table.overwrite(
-                        rows.cast(dataset.arrow_schema).sort_by(by_key),
-                        overwrite_filter=_filter(dataset, scope),
-                        snapshot_properties=properties,
-                    )
+                    with table.transaction() as transaction:
+                        replaced: BooleanExpression | None = _filter(dataset, scope)
+                        for part in rows if isinstance(rows, Iterator) else [rows]:
+                            stored = part.cast(dataset.arrow_schema).sort_by(by_key)
+                            if replaced is not None:
+                                transaction.overwrite(stored, replaced, snapshot_properties=properties)
+                            else:
+                                transaction.append(stored, snapshot_properties=properties)
+                            replaced = None
             except (CommitFailedException, ConflictError) as error:
                 if attempt == _ATTEMPTS:
                     raise ConflictError(
