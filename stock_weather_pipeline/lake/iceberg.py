@@ -70,6 +70,7 @@ class IcebergTables:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._opened: Catalog | None = None
+        self._planned: dict[str, tuple[str, list[str]]] = {}
 
     @property
     def _catalog(self) -> Catalog:
@@ -146,9 +147,15 @@ class IcebergTables:
 
     def data_files(self, name: str) -> list[str]:
         table = self._load(name)
-        if table is None or table.current_snapshot() is None:
+        snapshot = table.current_snapshot() if table is not None else None
+        if table is None or snapshot is None:
             return []
-        return [task.file.file_path for task in table.scan().plan_files()]
+        # What a snapshot holds never changes; only the one asked for last is kept.
+        planned_for, files = self._planned.get(name, ("", []))
+        if planned_for != snapshot.manifest_list:
+            files = [task.file.file_path for task in table.scan().plan_files()]
+            self._planned[name] = (snapshot.manifest_list, files)
+        return files
 
     def columns(self, name: str) -> list[tuple[str, str]]:
         """Names of the columns with their Athena types."""
