@@ -22,9 +22,9 @@ def of_view(name: str) -> dg.TableColumnLineage:
     view = VIEWS[name]
     schema = {name: dict.fromkeys(_columns(name), "UNKNOWN") for name in view.depends_on}
     deps: dict[str, list[dg.TableColumnDep]] = {}
-    for column in view.columns:
+    for column, root in lineage(None, view.sql, schema=schema, dialect="athena").items():
         sources: dict[tuple[str, str], dg.TableColumnDep] = {}
-        for node in lineage(column, view.sql, schema=schema, dialect="athena").walk():
+        for node in root.walk():
             table, _, name = node.name.rpartition(".")
             source = node.source.name if not node.downstream else ""
             if table and source in schema and name in schema[source]:

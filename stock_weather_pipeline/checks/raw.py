@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import repeat
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -46,23 +48,34 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[
     )
     register(lake, dataset)
     unreadable = problems(lake, dataset, there)
-    seen = _entities_per_day(lake, dataset, [day for day in there if day not in unreadable])
+    readable = [day for day in there if day not in unreadable]
+    rows = _rows_of_entities(lake, dataset, readable)
     yield Outcome(
         "rows_as_expected",
         "the rows of a complete day",
         counted(
             f"{dataset.entity} days",
             [
-                *(n_rows(count) for counts in seen.values() for count in counts.values()),
+                *(
+                    name
+                    for counts in rows.values()
+                    for one in counts
+                    for name in repeat(n_rows(one.rows), one.entities)
+                ),
                 *("an unreadable file" for _ in unreadable),
             ],
         ),
         [
             *(Violation(day, "a file in order", problem) for day, problem in unreadable.items()),
-            *_wrong_counts(dataset, seen),
+            *_wrong_counts(dataset, rows),
         ],
     )
-    yield _presence(expected, seen)
+    absent = _absent(lake, dataset, readable, expected)
+    present = {
+        day: len(expected) - len(absent[day]) if expected else sum(one.entities for one in rows[day])
+        for day in readable
+    }
+    yield _presence(expected, absent, present)
 
 
 def _expected_entities(dataset: Dataset, settings: Settings) -> list[str]:
@@ -73,35 +86,56 @@ def _expected_entities(dataset: Dataset, settings: Settings) -> list[str]:
     return list(settings.tickers)
 
 
-def _entities_per_day(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, dict[str, int]]:
-    if not days:
-        return {}
-    rows = lake.rows(
-        "SELECT partition_day, entity, count(*) AS row_count "
-        f"FROM (SELECT {partition_day_sql(dataset)} AS partition_day, {dataset.entity} AS entity "
-        f"FROM {external_table(dataset, Layer.RAW).qualified_name} "
-        f"WHERE {days_predicate(dataset, days)}) GROUP BY partition_day, entity"
+class _Alike(NamedTuple):
+    """The entities that have so many rows on a day: how many they are, and one of them."""
+
+    rows: int
+    entities: int
+    example: str
+
+
+def _rows_of_entities(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, list[_Alike]]:
+    """Counted by the engine: a whole market has millions of tickers and days."""
+    found: dict[Day, list[_Alike]] = {day: [] for day in days}
+    if days:
+        rows = lake.rows(
+            "SELECT partition_day, row_count, count(*) AS entities, min(entity) AS example FROM "
+            f"(SELECT partition_day, entity, count(*) AS row_count FROM ({_entities_sql(dataset, days)}) "
+            "GROUP BY partition_day, entity) GROUP BY partition_day, row_count ORDER BY partition_day, row_count"
+        )
+        for row in rows:
+            found[row["partition_day"]].append(_Alike(row["row_count"], row["entities"], row["example"]))
+    return found
+
+
+def _absent(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[str]) -> dict[Day, list[str]]:
+    """The expected entities that have no row, by day."""
+    seen: dict[Day, set[str]] = {day: set() for day in days}
+    if days and expected:
+        for row in lake.rows(f"SELECT DISTINCT partition_day, entity FROM ({_entities_sql(dataset, days)})"):
+            seen[row["partition_day"]].add(row["entity"])
+    return {day: [name for name in expected if name not in names] for day, names in seen.items()}
+
+
+def _entities_sql(dataset: Dataset, days: Sequence[Day]) -> str:
+    return (
+        f"SELECT {partition_day_sql(dataset)} AS partition_day, {dataset.entity} AS entity "
+        f"FROM {external_table(dataset, Layer.RAW).qualified_name} WHERE {days_predicate(dataset, days)}"
     )
-    seen: dict[Day, dict[str, int]] = {day: {} for day in days}
-    for row in rows:
-        seen[row["partition_day"]][row["entity"]] = row["row_count"]
-    return seen
 
 
-def _wrong_counts(dataset: Dataset, seen: dict[Day, dict[str, int]]) -> Iterator[Violation]:
-    for day, counts in seen.items():
+def _wrong_counts(dataset: Dataset, rows: dict[Day, list[_Alike]]) -> Iterator[Violation]:
+    for day, counts in rows.items():
         if not isinstance(day, date):
             continue
         wanted = dataset.rows_per_entity(day)
-        wrong = {entity: count for entity, count in counts.items() if count != wanted}
-        if wrong:
-            entity, count = next(iter(wrong.items()))
-            yield Violation(day, f"{wanted} rows for each {dataset.entity}", f"{count} for {entity}")
+        wrong = next((one for one in counts if one.rows != wanted), None)
+        if wrong is not None:
+            yield Violation(day, f"{wanted} rows for each {dataset.entity}", f"{wrong.rows} for {wrong.example}")
 
 
-def _presence(expected: Sequence[str], seen: dict[Day, dict[str, int]]) -> Outcome:
-    absent = {day: [name for name in expected if name not in counts] for day, counts in seen.items()}
-    everywhere = [name for name in expected if seen and all(name in names for names in absent.values())]
+def _presence(expected: Sequence[str], absent: dict[Day, list[str]], present: dict[Day, int]) -> Outcome:
+    everywhere = [name for name in expected if absent and all(name in names for names in absent.values())]
     # Absent on every day is a wrong name; absent on some days is a late listing or a halt.
     advice = ": check the spelling, upper and lower case matter" if everywhere else ""
     violations = [
@@ -110,8 +144,5 @@ def _presence(expected: Sequence[str], seen: dict[Day, dict[str, int]]) -> Outco
         if names
     ]
     severity = dg.AssetCheckSeverity.ERROR if everywhere else dg.AssetCheckSeverity.WARN
-    known = set(expected)
-    present = counted(
-        "days", (f"{len(known & set(names)) if known else len(names)} present" for names in seen.values())
-    )
-    return Outcome("entities_present", f"rows for {', '.join(expected) or 'anything'}", present, violations, severity)
+    judged = counted("days", (f"{count} present" for count in present.values()))
+    return Outcome("entities_present", f"rows for {', '.join(expected) or 'anything'}", judged, violations, severity)

@@ -575,6 +575,7 @@ _TEMPORAL = frozenset(("date", "timestamp", "instant", "zoned"))
 _KIND_OF_DUCKDB = {"HUGEINT": "integer", "FLOAT": "double", "TIMESTAMP_S": "timestamp", "TIMESTAMP_MS": "timestamp"}
 
 
+@lru_cache(maxsize=256)  # the same few types, asked for every column of every statement
 def _kind_of_type(name: str) -> Kind:
     """The kind of a column's type, named as Athena or DuckDB does."""
     if name.endswith("[]"):

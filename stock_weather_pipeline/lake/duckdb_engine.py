@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stock_weather_pipeline.errors import LakeError, QueryError, UnreadableFileError
 from stock_weather_pipeline.lake import dialect
@@ -29,15 +31,17 @@ if TYPE_CHECKING:
 
 
 _SNAPSHOTS = "$snapshots"
+_MEMORY = "800MB"
 
 
 class DuckDbEngine:
-    """Every statement runs on a connection of its own, which sees the tables that the statement names."""
+    """Every statement has a session to itself, which sees the tables that the statement names."""
 
     def __init__(self, objects: LocalObjects, catalog: LocalCatalog, tables: IcebergTables) -> None:
         self._objects = objects
         self._catalog = catalog
         self._tables = tables
+        self._idle: list[_Session] = []
 
     def query(self, sql: str) -> pa.Table:
         with self._prepared(sql) as (connection, statement):
@@ -93,23 +97,18 @@ class DuckDbEngine:
         import duckdb
 
         expression = dialect.parse(sql)
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-            },
-        )
+        session = self._idle.pop() if self._idle else _Session(self)
         try:
-            connection.execute("SET TimeZone = 'UTC'")
-            scope = _Scope(connection, self)
             for database, name in dialect.table_references(expression):
-                scope.register(database or PROD_DATABASE, name)
-            yield connection, dialect.to_duckdb(expression, schema=scope.schema)
-        except duckdb.Error as error:
-            raise _translated(error) from error
-        finally:
-            connection.close()
+                session.register(database or PROD_DATABASE, name)
+            yield session.connection, dialect.to_duckdb(expression, schema=session.schema)
+        except BaseException as error:
+            session.connection.close()
+            if isinstance(error, duckdb.Error):
+                raise _translated(error) from error
+            raise
+        session.finish()
+        self._idle.append(session)
 
     def files_of(self, table: ExternalTable) -> list[Path]:
         """The files of a table: every one of its kind in the folder of a day."""
@@ -145,35 +144,67 @@ class DuckDbEngine:
         return sorted({*self._catalog.names(database), *prod})
 
 
-class _Scope:
-    """The tables and views one statement sees, registered as DuckDB views, with their column types."""
+_Version = tuple[Any, ...]
+"""The SQL of a table or view with the versions of what it reads."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, engine: DuckDbEngine) -> None:
-        self._connection = connection
-        self._engine = engine
+
+class _Session:
+    """A DuckDB in memory, with the tables and views its statement sees as DuckDB views, and their column types.
+
+    Kept between statements, since making one takes longer than most of them; a view whose text is still the same is not
+    made again. One statement at a time.
+    """
+
+    def __init__(self, engine: DuckDbEngine) -> None:
+        import duckdb
+
+        self.connection = duckdb.connect(
+            ":memory:",
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                # Files are replaced in place, and memory is for the statement.
+                "enable_external_file_cache": "false",
+                # What needs more goes on in a folder of its own, which is made only then and removed with the session.
+                "memory_limit": _MEMORY,
+                "temp_directory": str(Path(tempfile.gettempdir()) / f"stock-weather-{uuid.uuid4().hex}"),
+            },
+        )
         self.schema: dict[tuple[str, str], dict[str, str]] = {}
-        connection.execute(f"CREATE SCHEMA {PROD_DATABASE}; SET schema = '{PROD_DATABASE}'")
-        for layer in Layer:
-            connection.execute(f"CREATE SCHEMA {layer.database}")
+        self._engine = engine
+        self._made: dict[tuple[str, str], _Version] = {}
+        self._seen: set[tuple[str, str]] = set()
+        databases = "".join(f"CREATE SCHEMA {layer.database};" for layer in Layer)
+        self.connection.execute(
+            f"SET TimeZone = 'UTC'; {databases} CREATE SCHEMA {PROD_DATABASE}; SET schema = '{PROD_DATABASE}'"
+        )
 
-    def register(self, database: str, name: str) -> None:
-        if (database, name) in self.schema:
-            return
+    def register(self, database: str, name: str) -> _Version:
+        """Make a table or view known as it is now. What it returns differs when the definition does."""
+        table = (database, name)
+        if table in self._seen:
+            return self._made[table]
         view = self._engine.view_sql(database, name)
-        sql: str | None
-        if view is not None:
-            expression = dialect.parse(view)
-            for inner_database, inner_name in dialect.table_references(expression):
-                self.register(inner_database or PROD_DATABASE, inner_name)
-            sql = dialect.to_duckdb(expression, schema=self.schema)
-        else:
-            sql = self._engine.relation_sql(database, name)
+        sql = view or self._engine.relation_sql(database, name)
         if sql is None:
             known = ", ".join(self._engine.names(database)) or "nothing yet: run `stock-weather run` first"
             raise QueryError(f"There is no table or view {database}.{name}; {database} holds {known}.")
-        self._connection.execute(f'CREATE VIEW {database}."{name}" AS {sql}')
-        described = self._connection.execute(f'DESCRIBE {database}."{name}"').fetchall()
-        self.schema[(database, name)] = {column: kind for column, kind, *_ in described}
+        expression = dialect.parse(view) if view else None
+        inner = dialect.table_references(expression) if expression else []
+        version = (sql, *(self.register(inner_database or PROD_DATABASE, name) for inner_database, name in inner))
+        if self._made.get(table) != version:
+            statement = dialect.to_duckdb(expression, schema=self.schema) if expression else sql
+            self.connection.execute(f'CREATE OR REPLACE VIEW {database}."{name}" AS {statement}')
+            described = self.connection.execute(f'DESCRIBE {database}."{name}"').fetchall()
+            self.schema[table] = {column: kind for column, kind, *_ in described}
+            self._made[table] = version
+        self._seen.add(table)
+        return version
+
+    def finish(self) -> None:
+        """The next statement looks at every table anew."""
+        self.connection.execute("DROP TABLE IF EXISTS unloaded")
+        self._seen.clear()
 
 
 def _readable_first(files: list[Path], table: ExternalTable) -> list[Path]:

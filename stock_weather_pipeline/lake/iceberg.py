@@ -9,7 +9,7 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -70,6 +70,7 @@ class IcebergTables:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._opened: Catalog | None = None
+        self._planned: dict[str, tuple[str, list[str]]] = {}
 
     @property
     def _catalog(self) -> Catalog:
@@ -92,7 +93,7 @@ class IcebergTables:
     def publish(
         self,
         dataset: Dataset,
-        change: Callable[[], tuple[pa.Table, Scope] | None],
+        change: Callable[[], tuple[pa.Table | Iterator[pa.Table], Scope] | None],
         summary: Mapping[str, str],
     ) -> Publish | None:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
@@ -111,11 +112,15 @@ class IcebergTables:
                 with self._storage.errors():
                     # The usual case: the days are new. Not `catch_warnings`: it would undo other threads' filters.
                     warnings.filterwarnings("ignore", message="Delete operation did not match any records")
-                    table.overwrite(
-                        rows.cast(dataset.arrow_schema).sort_by(by_key),
-                        overwrite_filter=_filter(dataset, scope),
-                        snapshot_properties=properties,
-                    )
+                    with table.transaction() as transaction:
+                        replaced: BooleanExpression | None = _filter(dataset, scope)
+                        for part in rows if isinstance(rows, Iterator) else [rows]:
+                            stored = part.cast(dataset.arrow_schema).sort_by(by_key)
+                            if replaced is not None:
+                                transaction.overwrite(stored, replaced, snapshot_properties=properties)
+                            else:
+                                transaction.append(stored, snapshot_properties=properties)
+                            replaced = None
             except (CommitFailedException, ConflictError) as error:
                 if attempt == _ATTEMPTS:
                     raise ConflictError(
@@ -142,9 +147,15 @@ class IcebergTables:
 
     def data_files(self, name: str) -> list[str]:
         table = self._load(name)
-        if table is None or table.current_snapshot() is None:
+        snapshot = table.current_snapshot() if table is not None else None
+        if table is None or snapshot is None:
             return []
-        return [task.file.file_path for task in table.scan().plan_files()]
+        # What a snapshot holds never changes; only the one asked for last is kept.
+        planned_for, files = self._planned.get(name, ("", []))
+        if planned_for != snapshot.manifest_list:
+            files = [task.file.file_path for task in table.scan().plan_files()]
+            self._planned[name] = (snapshot.manifest_list, files)
+        return files
 
     def columns(self, name: str) -> list[tuple[str, str]]:
         """Names of the columns with their Athena types."""

@@ -5,7 +5,7 @@ Layers, checks and sensors import from here only, so that the same code runs on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -116,9 +116,14 @@ class Tables(Protocol):
         ...
 
     def publish(
-        self, dataset: Dataset, change: Callable[[], tuple[pa.Table, Scope] | None], summary: Mapping[str, str]
+        self,
+        dataset: Dataset,
+        change: Callable[[], tuple[pa.Table | Iterator[pa.Table], Scope] | None],
+        summary: Mapping[str, str],
     ) -> Publish | None:
         """Replace a scope by rows in one commit. Rows are stored sorted by the contract's key.
+
+        More rows than fit into memory come as several tables, each with months of its own.
 
         `change` is called for the rows and their scope, and again after another writer was faster, so that it decides
         on what is there; None means that nothing is to be changed. The table exists, be it empty, when it is called.

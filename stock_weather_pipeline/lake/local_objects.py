@@ -66,12 +66,14 @@ class LocalObjects:
 
     def list(self, prefix: str) -> list[StoredObject]:
         # A prefix may end inside a name, as on S3.
-        folder = self.path(prefix) if prefix.endswith("/") or not prefix else self.path(prefix).parent
+        folder_key = prefix[: prefix.rfind("/") + 1]
+        folder = self.path(prefix) if prefix == folder_key else self.path(prefix).parent
         try:
-            found = [item for entry in _files(folder) if (item := self._stored(entry)) is not None]
+            below = _files(str(folder), folder_key) if folder.is_dir() else []
+            found = [_stored(key, entry) for key, entry in below if key.startswith(prefix)]
         except OSError as error:
             raise storage_error("list", folder, error) from error
-        return sorted((item for item in found if item.key.startswith(prefix)), key=lambda item: item.key)
+        return sorted((item for item in found if item is not None), key=lambda item: item.key)
 
     def exists(self, key: str) -> bool:
         return self.path(key).is_file()
@@ -80,29 +82,28 @@ class LocalObjects:
         # Quoting `=` is allowed, but then nobody can read year=2024/month=01/day=08.
         return self.path(key).as_uri().replace("%3D", "=")
 
-    def _stored(self, entry: os.DirEntry[str]) -> StoredObject | None:
-        try:
-            stat = entry.stat()
-        except FileNotFoundError:
-            return None  # deleted while the folder was read
-        key = os.path.relpath(entry.path, self.root).replace(os.sep, "/")
-        return StoredObject(key, stat.st_size, _version(stat), datetime.fromtimestamp(stat.st_mtime, timezone.utc))
-
 
 def _version(stat: os.stat_result) -> str:
     # Every write makes a new file, so the inode tells replaced files apart even within one clock tick.
     return f"{stat.st_mtime_ns}-{stat.st_ino}-{stat.st_size}"
 
 
-def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    if not folder.is_dir():
-        return
+def _files(folder: str, key: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every file below a folder with its key. Keys are joined as text: thousands of paths would take longer to make."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path))
+                yield from _files(entry.path, f"{key}{entry.name}/")
             elif not entry.name.endswith(_PARTIAL):
-                yield entry
+                yield key + entry.name, entry
+
+
+def _stored(key: str, entry: os.DirEntry[str]) -> StoredObject | None:
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:
+        return None  # deleted while the folder was read
+    return StoredObject(key, stat.st_size, _version(stat), datetime.fromtimestamp(stat.st_mtime, timezone.utc))
 
 
 def storage_error(verb: str, path: Path, error: OSError) -> LakeError:

@@ -27,6 +27,7 @@ from stock_weather_pipeline.lake.layout import (
     external_table,
     partition_day_sql,
 )
+from stock_weather_pipeline.layers.chunks import by_size
 from stock_weather_pipeline.partitions import PartitionSet
 
 CHECKS: dict[str, str] = {
@@ -60,6 +61,8 @@ AUDITS = Dataset(
     day_sql="day",
 )
 
+# Distinct rows are counted in memory.
+_CHUNK_BYTES = 64 * 1024 * 1024
 _SAMPLE_ROWS = 5
 _SAMPLED_DAYS = 20
 
@@ -90,7 +93,12 @@ def audit(lake: Lake, dataset: Dataset, days: Sequence[Day], unreadable: Mapping
     versions = parquet_versions(lake, dataset, days)
     findings: list[Finding] = []
     readable = [day for day in days if day not in unreadable]
-    metrics, corrupt = _measure(lake, dataset, readable)
+    metrics: dict[Day, dict[str, int]] = {}
+    corrupt: dict[Day, str] = {}
+    for part in by_size(lake, external_table(dataset, Layer.RAW), readable, _CHUNK_BYTES):
+        of_part, corrupt_of_part = _measure(lake, dataset, part)
+        metrics.update(of_part)
+        corrupt.update(corrupt_of_part)
     for day in days:
         version = versions.get(day, "")
         problem = unreadable.get(day) or corrupt.get(day)

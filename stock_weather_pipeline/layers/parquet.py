@@ -13,9 +13,10 @@ from stock_weather_pipeline.datasets.rules import row_rules
 from stock_weather_pipeline.lake.interfaces import Lake, Output
 from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table, partition_day_sql
 from stock_weather_pipeline.layers import catalog
+from stock_weather_pipeline.layers.chunks import by_size
 
 # Keeps one typing SELECT within a few hundred megabytes of memory; five years of one ticker are one chunk.
-_CHUNK_BYTES = 128 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024 * 1024
 
 _NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -30,7 +31,7 @@ def type_days(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, st
     catalog.register(lake, dataset)
     unreadable = catalog.problems(lake, dataset, days)
     good = [day for day in days if day not in unreadable]
-    for chunk in _chunks(lake, dataset, good):
+    for chunk in by_size(lake, external_table(dataset, Layer.RAW), good, _CHUNK_BYTES):
         lake.engine.unload(typing_select(dataset, chunk), _outputs(dataset), chunk)
     return unreadable
 
@@ -99,23 +100,3 @@ def _typed(column: Column) -> str:
         whole = f"({number}) = floor({number}) AND abs({number}) <= {largest}"
         return f"CASE WHEN {whole} THEN CAST({number} AS {column.type.value}) END"
     raise ValueError(f"{column.name}: no typing rule for {column.type.value}")
-
-
-def _chunks(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> Iterator[list[Day]]:
-    table = external_table(dataset, Layer.RAW)
-    if not days:
-        return
-    if len(days) == 1:
-        yield list(days)
-        return
-    sizes = {item.key: item.size_bytes for item in lake.objects.list(table.prefix)}
-    chunk: list[Day] = []
-    total = 0
-    for day in days:
-        size = sizes.get(table.key(day), 0)
-        if chunk and total + size > _CHUNK_BYTES:
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(day)
-        total += size
-    yield chunk

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,15 @@ from stock_weather_pipeline.lake.layout import (
     partition_day_sql,
 )
 from stock_weather_pipeline.layers.audit import Finding, audit, parquet_versions, verdicts
+from stock_weather_pipeline.layers.chunks import by_size
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SMALLEST_SHARE_KEPT = 0.8
+# Of Parquet files: about a million rows, which are compared and sorted in memory.
+_CHUNK_BYTES = 32 * 1024 * 1024
 
 
 @dataclass
@@ -53,20 +56,29 @@ def publish(lake: Lake, dataset: Dataset, days: Sequence[Day], run_id: str, forc
     if not good:
         return result
     failed = dict(result.refused)
+    parts = list(by_size(lake, external_table(dataset, Layer.PARQUET), good, _CHUNK_BYTES))
 
-    def change() -> tuple[pa.Table, Scope] | None:
+    def change() -> tuple[pa.Table | Iterator[pa.Table], Scope] | None:
         # Called again after another writer was faster: every answer is made anew.
-        candidate = _candidate(lake, dataset, good)
-        held = lake.engine.query(prod_rows_sql(dataset, good)).cast(candidate.schema)
-        rows = _rows_per_day(candidate)
-        shrinking = {} if force else _shrinking(rows, _rows_per_day(held))
-        wanted = [day for day in _differing(good, candidate, held) if day not in shrinking]
-        result.refused = {**failed, **shrinking}
-        result.rows = {day: count for day, count in rows.items() if day not in shrinking}
+        result.refused, result.rows = dict(failed), {}
+        wanted: list[Day] = []
+        for part in parts:
+            candidate = _candidate(lake, dataset, part)
+            held = lake.engine.query(prod_rows_sql(dataset, part)).cast(candidate.schema)
+            rows = _rows_per_day(candidate)
+            shrinking = {} if force else _shrinking(rows, _rows_per_day(held))
+            wanted += [day for day in _differing(part, candidate, held) if day not in shrinking]
+            result.refused.update(shrinking)
+            result.rows.update({day: count for day, count in rows.items() if day not in shrinking})
         result.changed = set(wanted)
         if not wanted:
             return None
-        return _only(candidate, wanted, good).select(list(dataset.column_names)), _scope(dataset, wanted)
+        scope = _scope(dataset, wanted)
+        if len(parts) == 1:
+            return _only(dataset, candidate, result.changed), scope
+        # Made a second time: the rows of all parts together might not fit into memory.
+        touched = (part for part in parts if not result.changed.isdisjoint(part))
+        return (_only(dataset, _candidate(lake, dataset, part), result.changed) for part in touched), scope
 
     versions = parquet_versions(lake, dataset, good)
     result.publish = lake.tables.publish(dataset, change, _summary(dataset, good, versions, run_id))
@@ -166,13 +178,14 @@ def _differing(days: Sequence[Day], candidate: pa.Table, held: pa.Table) -> list
     return [day for day in days if day in differs]
 
 
-def _only(candidate: pa.Table, wanted: Sequence[Day], all_days: Sequence[Day]) -> pa.Table:
+def _only(dataset: Dataset, candidate: pa.Table, wanted: Collection[Day]) -> pa.Table:
+    """The rows of the wanted days, in the contract's columns."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if len(wanted) == len(all_days):
-        return candidate
-    return candidate.filter(pc.is_in(candidate[PARTITION_DAY], pa.array(wanted, pa.date32())))
+    if None not in wanted:
+        candidate = candidate.filter(pc.is_in(candidate[PARTITION_DAY], pa.array(list(wanted), pa.date32())))
+    return candidate.select(list(dataset.column_names))
 
 
 def _rows_per_day(rows: pa.Table) -> dict[Day, int]:

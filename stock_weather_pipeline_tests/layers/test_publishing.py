@@ -233,6 +233,23 @@ def test_rows_that_are_twice_in_prod_are_repaired(lake: Lake) -> None:
     assert prod(lake) == [("NVDA", DAY, 11.0)]
 
 
+def test_a_range_larger_than_memory_is_still_one_publish(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1), date(2024, 3, 1), date(2024, 3, 4)]
+    monkeypatch.setattr("stock_weather_pipeline.layers.prod._CHUNK_BYTES", 1)
+    monkeypatch.setattr("stock_weather_pipeline.layers.audit._CHUNK_BYTES", 1)
+    land_prices(lake, days, "NVDA", "AMD")
+    done = through(lake, days)
+    assert done.rows == dict.fromkeys(days, 2)
+    assert [row[:2] for row in prod(lake)] == [(ticker, day) for day in days for ticker in ("AMD", "NVDA")]
+    assert len(lake.tables.data_files("stock_prices")) == 3
+    # One day of one month again: the others cost nothing, and one step back is the whole publish.
+    land_prices(lake, days[2:3], "NVDA", "AMD", close="11.5")
+    assert through(lake, days).changed == {days[2]}
+    assert [row[2] for row in prod(lake)] == [11.0] * 4 + [11.5] * 2 + [11.0] * 4
+    assert len(lake.tables.history("stock_prices")) == 2
+    assert through(lake, days).changed == set()
+
+
 def test_a_range_costs_a_handful_of_statements_not_one_for_each_day(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
