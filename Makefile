@@ -19,7 +19,7 @@ test: $(VENV)/dev ## Run the tests
 dev: $(VENV)/runtime ## Start the Dagster UI with its daemon
 	@$(BIN)/stock-weather dev
 
-lint: $(VENV)/dev ## Formatter check, linter, strict type checker
+lint: $(VENV)/infra ## Formatter check, linter, strict type checker
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

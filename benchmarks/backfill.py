@@ -38,6 +38,7 @@ def through_dagster(storage: str, first: date, last: date) -> None:
 
 def bare(first: date, last: date) -> None:
     """The layers for the same days, called one after the other: no runs, no checks of assets, no events."""
+    from stock_weather_pipeline.cloud.vendors import open_vendors
     from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, STOCK_SPLITS, WEATHER
     from stock_weather_pipeline.lake.opening import open_lake
     from stock_weather_pipeline.layers import catalog, parquet, prod, raw, views
@@ -45,7 +46,6 @@ def bare(first: date, last: date) -> None:
     from stock_weather_pipeline.partitions import requested_days
     from stock_weather_pipeline.settings import load_settings
     from stock_weather_pipeline.sources.tables import gathered
-    from stock_weather_pipeline.sources.vendors import open_vendors
     from stock_weather_pipeline.views import VIEWS
 
     settings = load_settings()
