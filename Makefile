@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test dev lint format lock clean aws-tools
+.PHONY: help run test dev lint format lock clean grafana aws-tools aws-package aws-deploy aws-diff aws-smoke aws-destroy \
+	aws-synth
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/runtime ## Materialize every layer of both datasets and show what is there
 	@$(BIN)/stock-weather run
@@ -39,6 +40,28 @@ lock: $(VENV)/dev ## Write the locks anew from setup.py
 			--universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-strip-extras \
 			--custom-compile-command "make lock" -o requirements-$$extra.txt || exit 1; \
 	done
+
+grafana: $(VENV)/dev ## Write Grafana's dashboards anew from the panels, and verify them
+	$(BIN)/python -m infra.grafana.generate
+	$(BIN)/python -m infra.grafana.verify
+
+aws-package: $(VENV)/runtime ## Build what runs on Lambda and Glue
+	$(BIN)/python -m infra package
+
+aws-deploy: $(VENV)/runtime ## Deploy the AWS stack, after showing the changes
+	$(BIN)/python -m infra deploy
+
+aws-diff: $(VENV)/runtime ## Show what deploying would change
+	$(BIN)/python -m infra diff
+
+aws-smoke: $(VENV)/runtime ## Test the deployed stack
+	$(BIN)/python -m infra smoke
+
+aws-destroy: $(VENV)/runtime ## Take the stack down; data is kept
+	$(BIN)/python -m infra destroy
+
+aws-synth: $(VENV)/infra ## Write the templates anew from infra/stack
+	$(BIN)/python -m infra synth
 
 aws-tools: $(VENV)/infra ## Install what changing the AWS stack needs (CDK and its Node)
 

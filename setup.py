@@ -8,7 +8,7 @@ setup(
     description="Daily market and weather data as Dagster assets: audited tables and indicator views, local or on AWS",
     license="Apache-2.0",
     packages=find_packages(include=["stock_weather_pipeline", "stock_weather_pipeline.*"]),
-    package_data={"stock_weather_pipeline": ["py.typed", "views/*.sql"]},
+    package_data={"stock_weather_pipeline": ["py.typed", "views/*.sql", "dashboard/*.css", "dashboard/*.html", "dashboard/*.js"]},
     data_files=[("share/stock_weather_pipeline", ["dagster.yaml", "workspace.yaml"])],
     python_requires=">=3.10",
     install_requires=[
@@ -22,15 +22,16 @@ setup(
         "sqlglot>=30.30,<31",  # Athena SQL to DuckDB SQL; pinned, its known gaps are guarded by tests
         "pyiceberg[sql-sqlite,pyiceberg-core]>=0.12,<0.13",  # prod tables; SQLite catalog, month transforms
         "sqlalchemy>=2.0,<2.1",  # under Dagster and PyIceberg; 2.1 takes a Postgres driver Dagster's NOTIFY fails on
-        "exchange-calendars>=4.13",  # NYSE sessions and holidays
         "pydantic-settings>=2.15",  # validated settings from the environment and .env
         "click>=8.1",  # the command line; already under dagster
         "rich>=14",  # progress bar and tables in the terminal; already under dagster
         "tzdata>=2025.2",  # time zones on machines without a system database
         "plotly>=6",  # the charts of the page; its script comes with the package
         "boto3>=1.44",  # S3, Glue, Athena, Lambda, SNS, CloudWatch of the aws deployment
+        "dagster-pipes==1.13.27",  # how the Lambda function and the Glue jobs report; released together with dagster
         "dagster-aws==0.29.27",  # Dagster's own AWS parts (Pipes to Lambda); released together with dagster
-        "pyathena[arrow]>=3.12",  # typed Arrow results of Athena
+        "pyathena>=3.12",  # starts, follows and stops Athena's queries
+        "packaging>=24",  # reads the lock when the packages for Lambda and Glue are built; already under dagster
     ],
     extras_require={
         "postgres": [
@@ -50,6 +51,7 @@ setup(
             "pytest>=9",  # the tests
             "pytest-xdist>=3.8",  # the tests on all cores
             "pytest-timeout>=2.4",  # no test hangs
+            "exchange-calendars>=4.13",  # NYSE sessions and holidays, with which the package's own table is compared
             "hypothesis>=6.168",  # property tests for ranges, clocks and parsers
             "dagster-postgres==0.29.27",  # the tests of a shared deployment's storage
             "time-machine>=3",  # frozen clocks
