@@ -8,7 +8,9 @@ setup(
     description="Daily market and weather data as Dagster assets: audited tables and indicator views, local or on AWS",
     license="Apache-2.0",
     packages=find_packages(include=["stock_weather_pipeline", "stock_weather_pipeline.*"]),
-    package_data={"stock_weather_pipeline": ["py.typed", "views/*.sql", "dashboard/*.css", "dashboard/*.html", "dashboard/*.js"]},
+    package_data={
+        "stock_weather_pipeline": ["py.typed", "views/*.sql", "dashboard/*.css", "dashboard/*.html", "dashboard/*.js"]
+    },
     data_files=[("share/stock_weather_pipeline", ["dagster.yaml", "workspace.yaml"])],
     python_requires=">=3.10",
     install_requires=[

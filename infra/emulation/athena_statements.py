@@ -27,6 +27,7 @@ from infra.emulation.glue_tables import GlueCatalog, GlueTable, Partition, Query
 from infra.emulation.storage import Storage
 from stock_weather_pipeline.errors import QueryError, SqlNotAllowedError
 from stock_weather_pipeline.lake import dialect
+from stock_weather_pipeline.lake.duckdb_engine import SNAPSHOTS, snapshots_sql
 
 MAX_PARTITIONS_WRITTEN = 100
 _COMPRESSIONS = {"zstd": "zstd", "snappy": "snappy", "gzip": "gzip", "none": "none"}
@@ -215,6 +216,11 @@ class StatementRun:
             return
         self._connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{database}"')
         qualified = f'"{database}"."{name}"'
+        if name.endswith(SNAPSHOTS):
+            snapshots = self._catalog.table(database, name.removesuffix(SNAPSHOTS)).snapshots()
+            self._connection.execute(f"CREATE VIEW {qualified} AS {snapshots_sql(snapshots)}")
+            self._schema[database, name] = self._described(qualified)
+            return
         view = self._catalog.view_sql(database, name)
         if view is not None:
             sql, view_database, declared = view

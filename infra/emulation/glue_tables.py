@@ -24,6 +24,7 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import StaticTable
 
 from infra.emulation.storage import Storage
+from stock_weather_pipeline.lake.iceberg import SnapshotRow, snapshot_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -231,6 +232,12 @@ class GlueTable:
         raise QueryFailedError(
             f"NOT_SUPPORTED: projection.{column}.type = {kind or 'nothing'}: only enum and integer are emulated"
         )
+
+    def snapshots(self) -> list[SnapshotRow]:
+        """The rows of an Iceberg table's `"table$snapshots"`, oldest first."""
+        if not self.is_iceberg:
+            raise QueryFailedError(f"TABLE_NOT_FOUND: {self.name} is no Iceberg table and has no snapshots")
+        return snapshot_rows(self._iceberg)
 
     @cached_property
     def _iceberg(self) -> StaticTable:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from stock_weather_pipeline.lake.iceberg import IcebergTables
+    from stock_weather_pipeline.lake.iceberg import IcebergTables, SnapshotRow
 
 
-_SNAPSHOTS = "$snapshots"
+SNAPSHOTS = "$snapshots"
 _MEMORY = "800MB"
 
 
@@ -130,10 +130,10 @@ class DuckDbEngine:
             return _external_sql(table, self.files_of(table))
         if database != PROD_DATABASE:
             return None
-        base = name.removesuffix(_SNAPSHOTS)
+        base = name.removesuffix(SNAPSHOTS)
         if not self._tables.exists(base):
             return None
-        return _iceberg_sql(self._tables, name) if base == name else _snapshots_sql(self._tables, base)
+        return _iceberg_sql(self._tables, name) if base == name else snapshots_sql(self._tables.snapshots(base))
 
     def view_sql(self, database: str, name: str) -> str | None:
         view = self._catalog.get_view(name) if database == PROD_DATABASE else None
@@ -249,8 +249,8 @@ def _iceberg_sql(tables: IcebergTables, name: str) -> str:
     return f"SELECT {names} FROM read_parquet({paths})"
 
 
-def _snapshots_sql(tables: IcebergTables, name: str) -> str:
-    """The table's snapshots with the columns of Athena's metadata table."""
+def snapshots_sql(snapshots: Sequence[SnapshotRow]) -> str:
+    """The snapshots of a table with the columns of Athena's metadata table."""
     columns = {
         "committed_at": "TIMESTAMP WITH TIME ZONE",
         "snapshot_id": "BIGINT",
@@ -260,7 +260,7 @@ def _snapshots_sql(tables: IcebergTables, name: str) -> str:
         "summary": "MAP(VARCHAR, VARCHAR)",
     }
     typed = ", ".join(f'CAST("{column}" AS {kind}) AS "{column}"' for column, kind in columns.items())
-    rows = [", ".join(_literal(value) for value in row) for row in tables.snapshots(name)]
+    rows = [", ".join(_literal(value) for value in row) for row in snapshots]
     values = ", ".join(f"({row})" for row in rows) or f"({', '.join(['NULL'] * len(columns))})"
     quoted = ", ".join(f'"{column}"' for column in columns)
     return f'SELECT {typed} FROM (VALUES {values}) AS t({quoted}) WHERE "committed_at" IS NOT NULL'

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.datasets.contract import ColumnType
@@ -168,23 +168,9 @@ class IcebergTables:
         kinds = ((field.name, str(field.field_type)) for field in table.schema().fields)
         return [(name, renamed.get(kind, kind.upper())) for name, kind in kinds]
 
-    def snapshots(self, name: str) -> list[tuple[str, int, int | None, str, str, dict[str, str]]]:
-        """(committed at, id, parent's id, operation, manifest list, summary) of every kept snapshot, oldest first."""
+    def snapshots(self, name: str) -> list[SnapshotRow]:
         table = self._load(name)
-        found = []
-        for snapshot in table.snapshots() if table is not None else []:
-            summary = snapshot.summary
-            found.append(
-                (
-                    datetime.fromtimestamp(snapshot.timestamp_ms / 1000, timezone.utc).isoformat(),
-                    snapshot.snapshot_id,
-                    snapshot.parent_snapshot_id,
-                    summary.operation.value if summary is not None else "",
-                    snapshot.manifest_list,
-                    dict(summary.additional_properties) if summary is not None else {},
-                )
-            )
-        return found
+        return snapshot_rows(table) if table is not None else []
 
     def current(self, name: str) -> Publish | None:
         history = self.history(name)
@@ -323,6 +309,28 @@ def _filter(dataset: Dataset, scope: Scope) -> BooleanExpression:
         name, value = scope.equals
         expression = And(expression, EqualTo(term=Reference(name), value=literal(value)))
     return expression
+
+
+SnapshotRow: TypeAlias = tuple[str, int, int | None, str, str, dict[str, str]]
+"""When committed, id, parent's id, operation, manifest list, summary: a row of Athena's `"table$snapshots"`."""
+
+
+def snapshot_rows(table: Table) -> list[SnapshotRow]:
+    """Every kept snapshot, oldest first."""
+    found: list[SnapshotRow] = []
+    for snapshot in table.snapshots():
+        summary = snapshot.summary
+        found.append(
+            (
+                datetime.fromtimestamp(snapshot.timestamp_ms / 1000, timezone.utc).isoformat(),
+                snapshot.snapshot_id,
+                snapshot.parent_snapshot_id,
+                summary.operation.value if summary is not None else "",
+                snapshot.manifest_list,
+                dict(summary.additional_properties) if summary is not None else {},
+            )
+        )
+    return found
 
 
 def _lineage(table: Table | None) -> list[Snapshot]:
