@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test dev lint format lock clean grafana aws-tools aws-package aws-deploy aws-diff aws-smoke aws-destroy \
+.PHONY: help run test dev lint format lock clean grafana aws-demo aws-tools aws-package aws-deploy aws-diff aws-smoke aws-destroy \
 	aws-synth
 
 help: ## List the targets
@@ -44,6 +44,9 @@ lock: $(VENV)/dev ## Write the locks anew from setup.py
 grafana: $(VENV)/dev ## Write Grafana's dashboards anew from the panels, and verify them
 	$(BIN)/python -m infra.grafana.generate
 	$(BIN)/python -m infra.grafana.verify
+
+aws-demo: $(VENV)/dev ## The AWS stack on an emulated account, on this machine
+	@$(BIN)/python -m infra demo
 
 aws-package: $(VENV)/runtime ## Build what runs on Lambda and Glue
 	$(BIN)/python -m infra package

@@ -158,6 +158,18 @@ def smoke(stack: str) -> None:
         raise InfraError(f"{len(bad)} parts of {stack} are not as they should be.")
 
 
+@main.command()
+@click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="How many days back from now.")
+def demo(days: int) -> None:
+    """Deploy to an emulated account on this machine, and run the pipeline there (needs make test's environment)."""
+    try:
+        from infra.demo import show
+    except ModuleNotFoundError as error:
+        raise InfraError(f"The emulated account needs {error.name}: run `make aws-demo`, which installs it.") from None
+    if code := show(lambda line: click.echo(line), days):
+        sys.exit(code)
+
+
 @main.command("put-key")
 @_stack
 def put_key(stack: str) -> None:

@@ -57,6 +57,7 @@ class Functions:
         self._clients = clients
         self._environment = environment
         self._threads: list[threading.Thread] = []
+        self._unpacking = threading.Lock()
         self.invocations: list[Invocation] = []
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
@@ -172,11 +173,12 @@ class Functions:
 
     def _run(self, function: Any, event: bytes) -> Invocation:
         code = self._folder / f"code-{function.code_sha_256.replace('/', '_')}"
-        if not code.exists():
-            unpacked = Path(tempfile.mkdtemp(dir=self._folder))
-            with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as package:
-                package.extractall(unpacked)
-            unpacked.rename(code)
+        with self._unpacking:
+            if not code.exists():
+                unpacked = Path(tempfile.mkdtemp(dir=self._folder))
+                with zipfile.ZipFile(io.BytesIO(function.code_bytes)) as package:
+                    package.extractall(unpacked)
+                unpacked.rename(code)
         result = self._folder / f"result-{uuid.uuid4()}"
         seconds = int(function.timeout)
         command = [

@@ -1,68 +1,28 @@
-"""The committed stack, deployed with the real packages, ingests and publishes without Dagster.
-
-The packages hold the sources only: what they import is this environment's, so that no test needs an index.
-"""
+"""The committed stack, deployed with the real code, ingests and publishes without Dagster."""
 
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from infra import deploy, package, smoke
-from infra.aws import Account, open_account
-from infra.emulation import EmulatedAws, emulated_aws
+from infra import smoke
+from infra.aws import Account
+from infra.emulation import EmulatedAws
+from infra.emulation.deployed import STACK, deployed_stack
 from stock_weather_pipeline.sandbox import Sandbox
 
-STACK = "stock-weather"
 DAYS = {"--start": "2024-06-03", "--end": "2024-06-04"}
-
-
-def packed(path: Path, *folders: str) -> bytes:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.write(package.ROOT / "infra/__init__.py", "infra/__init__.py")
-        for folder in folders:
-            for file in (package.ROOT / folder).rglob("*"):
-                if file.suffix in (".py", ".sql", ".typed"):
-                    archive.write(file, file.relative_to(package.ROOT))
-    return path.read_bytes()
 
 
 @pytest.fixture(scope="module")
 def deployed(vendor: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmulatedAws, Account]]:
-    folder = tmp_path_factory.mktemp("packages")
-    with emulated_aws() as aws, pytest.MonkeyPatch.context() as patch:
-        for name, value in aws.environment.items():
-            patch.setenv(name, value)
-        account = open_account()
-        bucket = deploy.artifact_bucket(account, STACK)
-        files = {
-            "ingest.zip": packed(folder / "ingest.zip", "stock_weather_pipeline", "infra/ingest"),
-            "glue/package.whl": packed(folder / "package.whl", "stock_weather_pipeline"),
-            **{f"glue/{s}": (package.ROOT / "infra/glue" / s).read_bytes() for s in package.GLUE_SCRIPTS},
-        }
-        for key, data in files.items():
-            account.s3.put_object(Bucket=bucket, Key=key, Body=data)
-        chosen = {
-            "ArtifactBucket": bucket,
-            "IngestPackageKey": "ingest.zip",
-            "GlueScriptsPrefix": "glue",
-            "GlueModules": f"s3://{bucket}/glue/package.whl",
-            "OpenMeteoUrl": vendor.url,
-            "PolygonUrl": vendor.url,
-            "PolygonCallsPerMinute": "6000",
-            "RunWithoutDagster": "true",
-        }
-        assert deploy.plan(account, STACK, bucket, chosen)
-        outputs = deploy.carry_out(account, STACK)
-        boto3.client("secretsmanager").put_secret_value(SecretId=outputs["PolygonSecretArn"], SecretString="a-key")
-        yield aws, account
+    with deployed_stack(vendor.url, tmp_path_factory.mktemp("packages")) as stack:
+        yield stack
 
 
 def athena_rows(sql: str) -> list[tuple[str | None, ...]]:
