@@ -54,11 +54,15 @@ def dataset_status(
     from dagster import AssetKey
 
     checks = latest_checks(instance, check_keys, {(layer, dataset.name) for layer in LAYERS})
-    quarantined = _count(lake, external_table(dataset, Layer.QUARANTINE).qualified_name)
-    rows = _count(lake, f"{PROD_DATABASE}.{dataset.name}")
+    quarantine = external_table(dataset, Layer.QUARANTINE)
+    known = lake.catalog.get_table(quarantine.database, quarantine.name) is not None
+    quarantined = _count(lake, quarantine.qualified_name) if known else 0
+    published = lake.tables.exists(dataset.name)
     if dataset.partition_set is None:
+        rows = _count(lake, f"{PROD_DATABASE}.{dataset.name}") if published else 0
         return DatasetStatus(dataset.name, None, rows, None, None, None, (), (), quarantined, checks)
-    days = _prod_days(lake, dataset) if rows else []
+    rows_of_days = _rows_of_days(lake, dataset) if published else {}
+    days = sorted(rows_of_days)
     held = set(days)
     missing = [day for day in dataset.partition_set.days(days[0], days[-1]) if day not in held] if days else []
     recorded = instance.event_log_storage.get_materialized_partitions(AssetKey(["prod", dataset.name]))
@@ -66,7 +70,7 @@ def dataset_status(
     return DatasetStatus(
         dataset.name,
         len(days),
-        rows,
+        sum(rows_of_days.values()),
         days[0] if days else None,
         days[-1] if days else None,
         last_closed_day(dataset.partition_set),
@@ -108,14 +112,12 @@ def latest_checks(instance: DagsterInstance, keys: Iterable[AssetCheckKey], asse
 
 
 def _count(lake: Lake, table: str) -> int:
-    """Rows of a table, 0 when it does not exist yet."""
-    database, name = table.split(".")
-    known = (
-        lake.tables.exists(name) if database == PROD_DATABASE else lake.catalog.get_table(database, name) is not None
+    return int(lake.rows(f"SELECT count(*) AS row_count FROM {table}")[0]["row_count"])
+
+
+def _rows_of_days(lake: Lake, dataset: Dataset) -> dict[date, int]:
+    rows = lake.rows(
+        f"SELECT day, count(*) AS row_count FROM (SELECT {dataset.day_sql} AS day "
+        f"FROM {PROD_DATABASE}.{dataset.name}) GROUP BY day"
     )
-    return int(lake.rows(f"SELECT count(*) AS row_count FROM {table}")[0]["row_count"]) if known else 0
-
-
-def _prod_days(lake: Lake, dataset: Dataset) -> list[date]:
-    rows = lake.rows(f"SELECT DISTINCT {dataset.day_sql} AS day FROM {PROD_DATABASE}.{dataset.name}")
-    return sorted(row["day"] for row in rows)
+    return {row["day"]: row["row_count"] for row in rows}

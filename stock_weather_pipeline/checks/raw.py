@@ -49,7 +49,7 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[
     register(lake, dataset)
     unreadable = problems(lake, dataset, there)
     readable = [day for day in there if day not in unreadable]
-    rows = _rows_of_entities(lake, dataset, readable)
+    rows = _rows_of_entities(lake, dataset, readable, expected)
     yield Outcome(
         "rows_as_expected",
         "the rows of a complete day",
@@ -70,7 +70,8 @@ def judge(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[
             *_wrong_counts(dataset, rows),
         ],
     )
-    absent = _absent(lake, dataset, readable, expected)
+    incomplete = [day for day, counts in rows.items() if sum(one.expected for one in counts) < len(expected)]
+    absent = {**{day: [] for day in readable}, **_absent(lake, dataset, incomplete, expected)}
     present = {
         day: len(expected) - len(absent[day]) if expected else sum(one.entities for one in rows[day])
         for day in readable
@@ -87,24 +88,32 @@ def _expected_entities(dataset: Dataset, settings: Settings) -> list[str]:
 
 
 class _Alike(NamedTuple):
-    """The entities that have so many rows on a day: how many they are, and one of them."""
+    """The entities that have so many rows on a day: how many they are, how many of them expected, and one of them."""
 
     rows: int
     entities: int
+    expected: int
     example: str
 
 
-def _rows_of_entities(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, list[_Alike]]:
+def _rows_of_entities(
+    lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[str]
+) -> dict[Day, list[_Alike]]:
     """Counted by the engine: a whole market has millions of tickers and days."""
     found: dict[Day, list[_Alike]] = {day: [] for day in days}
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in expected)
+    is_expected = f"entity IN ({names})" if expected else "FALSE"
     if days:
         rows = lake.rows(
-            "SELECT partition_day, row_count, count(*) AS entities, min(entity) AS example FROM "
+            f"SELECT partition_day, row_count, count(*) AS entities, count_if({is_expected}) AS expected, "
+            "min(entity) AS example FROM "
             f"(SELECT partition_day, entity, count(*) AS row_count FROM ({_entities_sql(dataset, days)}) "
             "GROUP BY partition_day, entity) GROUP BY partition_day, row_count ORDER BY partition_day, row_count"
         )
         for row in rows:
-            found[row["partition_day"]].append(_Alike(row["row_count"], row["entities"], row["example"]))
+            found[row["partition_day"]].append(
+                _Alike(row["row_count"], row["entities"], row["expected"], row["example"])
+            )
     return found
 
 

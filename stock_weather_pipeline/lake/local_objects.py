@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import quote
 
 from stock_weather_pipeline.errors import LakeError
 from stock_weather_pipeline.lake.interfaces import StoredObject
@@ -21,12 +22,12 @@ class LocalObjects:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._root_uri = root.as_uri()
 
     def path(self, key: str) -> Path:
-        path = self.root / key
-        if ".." in path.parts or (path.is_absolute() and not path.is_relative_to(self.root)):
+        if key.startswith("/") or ".." in key.split("/"):
             raise LakeError(f"{key!r} is not a key inside {self.root}.")
-        return path
+        return self.root / key
 
     def read(self, key: str) -> bytes:
         try:
@@ -43,7 +44,7 @@ class LocalObjects:
 
     def write(self, key: str, data: bytes) -> str:
         path = self.path(key)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
+        partial = path.parent / f".{path.name}.{uuid.uuid4().hex}{_PARTIAL}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(data)
@@ -80,7 +81,7 @@ class LocalObjects:
 
     def uri(self, key: str) -> str:
         # Quoting `=` is allowed, but then nobody can read year=2024/month=01/day=08.
-        return self.path(key).as_uri().replace("%3D", "=")
+        return f"{self._root_uri}/{quote(key, safe='/=')}"
 
 
 def _version(stat: os.stat_result) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from stock_weather_pipeline.automation.work import LAYERS
+from stock_weather_pipeline.checks import all_checks
 from stock_weather_pipeline.definitions import build_definitions, defs
 from stock_weather_pipeline.partitions import PartitionSet, partitions_definition
 from stock_weather_pipeline.settings import load_settings
@@ -90,6 +92,14 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
 def test_every_asset_is_checked(definitions: dg.Definitions) -> None:
     checked = {key.asset_key.to_user_string() for key in definitions.resolve_asset_graph().asset_check_keys}
     assert set(DEPENDENCIES) <= checked
+
+
+def test_status_which_loads_no_definitions_knows_every_check_of_the_layers_and_views(
+    definitions: dg.Definitions,
+) -> None:
+    made = {key for checks in all_checks(load_settings({"sandbox": True})) for key in checks.check_keys}
+    known = definitions.resolve_asset_graph().asset_check_keys
+    assert made == {key for key in known if key.asset_key.path[0] in (*LAYERS, "views")}
 
 
 def test_columns_are_traced_from_raw_to_prod(definitions: dg.Definitions) -> None:

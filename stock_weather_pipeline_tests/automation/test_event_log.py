@@ -458,6 +458,14 @@ def test_it_keeps_few_runs_open(log: BatchedSqliteEventLogStorage, monkeypatch: 
     assert [len(log.get_logs_for_run(f"run-{n}")) for n in range(6)] == [2] * 6
 
 
+def test_commits_do_not_wait_for_the_disk_and_a_power_cut_damages_nothing(log: BatchedSqliteEventLogStorage) -> None:
+    with log.run_connection("one") as run, log.index_connection() as index:
+        for connection in (run, index):
+            connection.exec_driver_sql("SELECT count(*) FROM event_logs").scalar()  # the mode is known after a read
+            modes = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+            assert modes == ["wal", 1]  # 1 is NORMAL, which is safe with a write-ahead log only
+
+
 def test_shards_deleted_by_another_process_are_made_again(log: BatchedSqliteEventLogStorage, tmp_path: Path) -> None:
     log.store_event_batch(_batch("run", 2))
     for path in (tmp_path / "runs").iterdir():
