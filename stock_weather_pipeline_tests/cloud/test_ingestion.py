@@ -51,7 +51,8 @@ def materialize(
             instance=instance,
             resources={"lake": lake, "vendors": vendors},
             run_config={
-                "ops": {key: {"config": config}},
+                # What heals is not waited for.
+                "ops": {key: {"config": {"retry": False, **config}}},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
             tags=tags if dataset.partition_set else {},

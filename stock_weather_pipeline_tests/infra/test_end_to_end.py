@@ -12,11 +12,14 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import boto3
+import dagster as dg
 import pytest
 
 from infra import deploy
 from infra.emulation import EmulatedAws, Fault
 from infra.emulation.deployed import STACK, deployed_stack
+from stock_weather_pipeline.automation.sensors.alerts import alert_sensors
+from stock_weather_pipeline.definitions import build_definitions
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.automation.ticking import Platform
 from stock_weather_pipeline_tests.homes import Home
@@ -114,13 +117,17 @@ def happy(deployed: Deployed, inbox: Callable[[], list[dict[str, Any]]]) -> Depl
 
 
 def alerts(deployed: Deployed) -> None:
-    """A tick of the sensor that tells of failed runs."""
+    """A tick of the sensor that tells of failed runs, its cursor kept."""
+    kept = deployed.cloud.folder / "cursor"
     with deployed.cloud.opened() as (settings, _, instance):
-        ticked = Platform(settings, deployed.vendors, instance)
-        cursor_file = deployed.cloud.folder / "cursor"
-        ticked.cursors["run_alerts"] = cursor_file.read_text() if cursor_file.exists() else None
-        ticked.sensor("run_alerts", datetime.now(timezone.utc))
-        cursor_file.write_text(ticked.cursors["run_alerts"] or "")
+        sensor = next(sensor for sensor in alert_sensors(settings) if sensor.name == "run_alerts")
+        context = dg.build_sensor_context(
+            instance=instance,
+            cursor=kept.read_text() if kept.exists() else None,
+            definitions=build_definitions(settings),
+            sensor_name=sensor.name,
+        )
+        kept.write_text(sensor.evaluate_tick(context).cursor or "")
 
 
 def test_every_table_and_view_is_that_of_the_local_deployment(happy: Deployed) -> None:

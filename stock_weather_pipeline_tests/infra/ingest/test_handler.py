@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from datetime import date
@@ -12,6 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+import infra
 from infra.ingest.handler import handler
 from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
 from stock_weather_pipeline.errors import LakeError, PermanentSourceError, SettingsError, UsageError
@@ -164,6 +166,9 @@ def test_the_functions_package_needs_neither_dagster_nor_a_table_library(stack: 
         "heavy = {'dagster', 'pyarrow', 'pandas', 'numpy', 'duckdb', 'pyiceberg', 'exchange_calendars', 'sqlglot'}\n"
         "print(json.dumps(sorted(heavy & set(sys.modules))))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(infra.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
+
     assert stack.keys("landing/")
