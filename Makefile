@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help run test dev lint format lock clean grafana aws-demo aws-tools aws-package aws-deploy aws-diff aws-smoke aws-destroy \
@@ -15,7 +16,7 @@ run: $(VENV)/runtime ## Materialize every layer of both datasets and show what i
 	@$(BIN)/stock-weather run
 
 test: $(VENV)/dev ## Run the tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(WORKERS)
 
 dev: $(VENV)/runtime ## Start the Dagster UI with its daemon
 	@$(BIN)/stock-weather dev

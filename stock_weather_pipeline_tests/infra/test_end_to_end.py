@@ -97,7 +97,7 @@ def happy(deployed: Deployed, inbox: Callable[[], list[dict[str, Any]]]) -> Depl
                 assert ticked.run(request, soon)
         assert lake.objects.list("landing/") == []
 
-    deployed.vendors.faults.add("/", "missing_days", days=[BROKEN])
+    deployed.vendors.faults.add("/v2", "missing_days", days=[BROKEN])
     failed = deployed.run(deployed.cloud, str(BROKEN), str(BROKEN))
     assert failed.exit_code == 1
     assert str(BROKEN) in failed.output
