@@ -21,11 +21,8 @@ import stock_weather_pipeline.definitions  # noqa: F401
 from stock_weather_pipeline_tests.homes import Home
 
 
-def run_until(folder: Path, url: str, words: tuple[str, ...], target: str, when: str, call: int, **home: Any) -> None:
-    """`stock-weather WORDS`, killed `before` or `after` the given call (from 1) of `package.module:name`.
-
-    `home` is what the home has beside its folder and the vendors' URL.
-    """
+def run_until(folder: Path, url: str, words: tuple[str, ...], target: str, when: str, call: int) -> None:
+    """`stock-weather WORDS`, killed `before` or `after` the given call (from 1) of `package.module:name`."""
     module_name, _, path = target.partition(":")
     owner: Any = importlib.import_module(module_name)
     *outer, name = path.split(".")
@@ -45,4 +42,4 @@ def run_until(folder: Path, url: str, words: tuple[str, ...], target: str, when:
         return result
 
     setattr(owner, name, deadly)
-    Home(folder, url, **home).invoke(*words)
+    Home(folder, url).invoke(*words)
