@@ -297,6 +297,7 @@ def test_a_lake_of_a_newer_version_is_left_alone(kept: Home, words: tuple[str, .
         marker.write_text(content)
     assert result.exit_code == 1
     assert "has layout 2, this version reads layout 1: upgrade stock_weather_pipeline, or use another" in result.stderr
+    assert "lake (STOCK_WEATHER_HOME" in " ".join(result.stderr.split())
     assert kept.files("raw", "parquet", "catalog") == before
 
 

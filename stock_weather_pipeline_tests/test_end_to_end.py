@@ -75,6 +75,18 @@ def test_a_second_run_changes_nothing_and_says_so(finished: Home, vendor: Sandbo
     assert state() == before
 
 
+def test_a_ticker_that_never_split_is_published_like_any_other(tmp_path: Path, vendor: Sandbox) -> None:
+    home = Home(tmp_path, vendor.url)
+    words = ("run", "--only", "stocks", "--start", "2024-06-05", "--end", "2024-06-06", "--tickers", "ZAAA")
+
+    result = home.invoke(*words)
+
+    assert result.exit_code == 0, result.output
+    assert home.rows("SELECT count(*) AS n FROM stock_splits") == [{"n": 0}]
+    assert home.rows("SELECT count(*) AS n FROM stock_prices_adjusted WHERE split_factor = 1") == [{"n": 2}]
+    assert "Nothing to do" in home.invoke(*words).stdout
+
+
 def test_a_ticker_added_later_fetches_only_its_own_history_and_keeps_the_others(
     tmp_path: Path, faulty: Sandbox
 ) -> None:

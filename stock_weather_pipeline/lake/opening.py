@@ -46,7 +46,7 @@ def _check_layout(lake: Lake) -> None:
     if found != _LAYOUT:
         raise LakeError(
             f"The lake {lake.objects.uri('')} has layout {found}, this version reads layout {_LAYOUT}: upgrade "
-            "stock_weather_pipeline, or use another lake ({_OTHER})."
+            f"stock_weather_pipeline, or use another lake ({_OTHER})."
         )
 
 

@@ -69,7 +69,8 @@ def publish(lake: Lake, dataset: Dataset, days: Sequence[Day], run_id: str, forc
             shrinking = {} if force else _shrinking(rows, _rows_per_day(held))
             wanted += [day for day in _differing(part, candidate, held) if day not in shrinking]
             result.refused.update(shrinking)
-            result.rows.update({day: count for day, count in rows.items() if day not in shrinking})
+            # A snapshot without rows, such as the splits of a ticker that had none, is published as well.
+            result.rows.update({day: rows.get(day, 0) for day in part if day not in shrinking})
         result.changed = set(wanted)
         if not wanted:
             return None
