@@ -21,7 +21,7 @@ test: $(VENV)/dev ## Run the tests
 dev: $(VENV)/runtime ## Start the Dagster UI with its daemon
 	@$(BIN)/stock-weather dev
 
-lint: $(VENV)/infra ## Formatter check, linter, strict type checker
+lint: $(VENV)/infra $(VENV)/benchmarks ## Formatter check, linter, strict type checker
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -83,6 +83,10 @@ $(VENV)/runtime: requirements.txt setup.py | $(BIN)/python
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/benchmarks: requirements-benchmarks.txt $(VENV)/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-benchmarks.txt
 	@touch $@
 
 $(VENV)/infra: requirements-infra.txt $(VENV)/dev

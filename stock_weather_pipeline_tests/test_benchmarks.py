@@ -30,9 +30,8 @@ from stock_weather_pipeline.automation.jobs import JOB_ASSETS
 # BackfillPolicy is marked beta; the version is pinned.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
 
-pytest.importorskip("polars")
-pytest.importorskip("talib")
-pytest.importorskip("dlt")
+for _module in ("polars", "talib", "dlt"):
+    pytest.importorskip(_module, reason=f"{_module} is not installed: pip install -r requirements-benchmarks.txt")
 
 
 def test_subjects_are_measured_in_turn_and_compared_by_their_medians() -> None:
