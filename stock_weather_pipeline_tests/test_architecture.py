@@ -96,6 +96,9 @@ def test_definitions_load_without_network_or_files(tmp_path: Path) -> None:
         "from stock_weather_pipeline.definitions import build_definitions\n"
         "from stock_weather_pipeline.settings import load_settings\n"
         "build_definitions(load_settings()).resolve_asset_graph()\n"
+        "import sys\n"
+        "slow = {'boto3', 'duckdb', 'exchange_calendars', 'pandas', 'plotly', 'pyarrow', 'pyiceberg', 'sqlglot'}\n"
+        "assert not slow & set(sys.modules), f'every command waits for {slow & set(sys.modules)}'\n"
     )
     home = tmp_path / "home"
     environment = {"PATH": "", "HOME": str(tmp_path), "STOCK_WEATHER_HOME": str(home)}

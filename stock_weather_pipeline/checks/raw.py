@@ -37,7 +37,7 @@ def raw_checks(dataset: Dataset, settings: Settings) -> dg.AssetChecksDefinition
 def judge(lake: Lake, dataset: Dataset, days: Sequence[Day], expected: Sequence[str]) -> Iterator[Outcome]:
     """The outcome of every check of the layer on these days."""
     table = external_table(dataset, Layer.RAW)
-    held = {item.key for item in lake.objects.list(table.prefix)}
+    held = {item.key for item in lake.objects.list(table.prefix_of(days))} if days else set()
     there = [day for day in days if table.key(day) in held]
     missing = [day for day in days if table.key(day) not in held]
     yield Outcome(

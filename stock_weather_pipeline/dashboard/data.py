@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from stock_weather_pipeline.dashboard.panels import PANELS, Panel
 from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, WEATHER
 from stock_weather_pipeline.errors import LakeError, UsageError
-from stock_weather_pipeline.lake import dialect
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
 from stock_weather_pipeline.lake.opening import is_simulated
@@ -113,8 +112,10 @@ def _answer(
 
 def _absent(lake: Lake, statement: str) -> list[str]:
     """The tables and views of a statement that do not exist."""
+    from stock_weather_pipeline.lake.dialect import parse, table_references
+
     absent = []
-    for database, written in dialect.table_references(dialect.parse(statement)):
+    for database, written in table_references(parse(statement)):
         name = written.removesuffix("$snapshots")
         prod = (database or PROD_DATABASE) == PROD_DATABASE
         there = (

@@ -61,8 +61,6 @@ AUDITS = Dataset(
     day_sql="day",
 )
 
-# Distinct rows are counted in memory.
-_CHUNK_BYTES = 64 * 1024 * 1024
 _SAMPLE_ROWS = 5
 _SAMPLED_DAYS = 20
 
@@ -95,7 +93,7 @@ def audit(lake: Lake, dataset: Dataset, days: Sequence[Day], unreadable: Mapping
     readable = [day for day in days if day not in unreadable]
     metrics: dict[Day, dict[str, int]] = {}
     corrupt: dict[Day, str] = {}
-    for part in by_size(lake, external_table(dataset, Layer.RAW), readable, _CHUNK_BYTES):
+    for part in by_size(lake, dataset, readable):
         of_part, corrupt_of_part = _measure(lake, dataset, part)
         metrics.update(of_part)
         corrupt.update(corrupt_of_part)

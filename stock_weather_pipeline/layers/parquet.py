@@ -15,9 +15,6 @@ from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, exter
 from stock_weather_pipeline.layers import catalog
 from stock_weather_pipeline.layers.chunks import by_size
 
-# Keeps one typing SELECT within a few hundred megabytes of memory; five years of one ticker are one chunk.
-_CHUNK_BYTES = 64 * 1024 * 1024
-
 _NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?"
@@ -31,7 +28,7 @@ def type_days(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, st
     catalog.register(lake, dataset)
     unreadable = catalog.problems(lake, dataset, days)
     good = [day for day in days if day not in unreadable]
-    for chunk in by_size(lake, external_table(dataset, Layer.RAW), good, _CHUNK_BYTES):
+    for chunk in by_size(lake, dataset, good):
         lake.engine.unload(typing_select(dataset, chunk), _outputs(dataset), chunk)
     return unreadable
 

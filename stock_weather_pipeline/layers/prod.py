@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SMALLEST_SHARE_KEPT = 0.8
-# Of Parquet files: about a million rows, which are compared and sorted in memory.
-_CHUNK_BYTES = 32 * 1024 * 1024
 
 
 @dataclass
@@ -56,7 +54,7 @@ def publish(lake: Lake, dataset: Dataset, days: Sequence[Day], run_id: str, forc
     if not good:
         return result
     failed = dict(result.refused)
-    parts = list(by_size(lake, external_table(dataset, Layer.PARQUET), good, _CHUNK_BYTES))
+    parts = list(by_size(lake, dataset, good))
 
     def change() -> tuple[pa.Table | Iterator[pa.Table], Scope] | None:
         # Called again after another writer was faster: every answer is made anew.

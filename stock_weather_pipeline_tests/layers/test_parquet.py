@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake, Output
 from stock_weather_pipeline.lake.layout import Day, Layer, external_table
-from stock_weather_pipeline.layers import catalog, parquet
+from stock_weather_pipeline.layers import catalog, chunks
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline_tests.lakes import bar, files_of, hours, land_prices, land_weather, local_lake, put_csv
 
@@ -150,7 +150,7 @@ def test_a_day_that_cannot_be_read_keeps_its_parquet_and_stops_no_other(lake: La
 def test_a_range_larger_than_a_chunk_is_typed_in_several(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     days = [date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1), date(2024, 3, 1), date(2024, 3, 4)]
     land_prices(lake, days)
-    monkeypatch.setattr(parquet, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "MOST_BYTES", 1)
     unload, parts = lake.engine.unload, []
 
     def counted(sql: str, outputs: Sequence[Output], part: Sequence[Day]) -> None:

@@ -15,6 +15,7 @@ from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
 from stock_weather_pipeline.lake.duckdb_engine import DuckDbEngine
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.lake.layout import Layer, external_table
+from stock_weather_pipeline.layers import chunks
 from stock_weather_pipeline.layers.audit import CHECKS, audit, verdicts
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import Publication, publish
@@ -235,9 +236,9 @@ def test_rows_that_are_twice_in_prod_are_repaired(lake: Lake) -> None:
 
 def test_a_range_larger_than_memory_is_still_one_publish(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     days = [date(2024, 1, 30), date(2024, 1, 31), date(2024, 2, 1), date(2024, 3, 1), date(2024, 3, 4)]
-    monkeypatch.setattr("stock_weather_pipeline.layers.prod._CHUNK_BYTES", 1)
-    monkeypatch.setattr("stock_weather_pipeline.layers.audit._CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "MOST_BYTES", 1)
     land_prices(lake, days, "NVDA", "AMD")
+    assert [len(part) for part in chunks.by_size(lake, STOCK_PRICES, days)] == [2, 1, 2]
     done = through(lake, days)
     assert done.rows == dict.fromkeys(days, 2)
     assert [row[:2] for row in prod(lake)] == [(ticker, day) for day in days for ticker in ("AMD", "NVDA")]
