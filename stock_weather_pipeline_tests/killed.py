@@ -6,10 +6,10 @@ The heavy imports stand at the top on purpose: the server that forks these proce
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import duckdb  # noqa: F401
@@ -21,7 +21,18 @@ import stock_weather_pipeline.definitions  # noqa: F401
 from stock_weather_pipeline_tests.homes import Home
 
 
-def run_until(folder: Path, url: str, words: tuple[str, ...], target: str, when: str, call: int) -> None:
+def killed_run(home: Home, words: tuple[str, ...], point: tuple[str, str, int]) -> None:
+    """`run_until` in a process of its own. Raises AssertionError when it was not killed."""
+    # Forked from a clean server that has imported everything once: no threads of this process are inherited.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=run_until, args=(home, words, *point))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def run_until(home: Home, words: tuple[str, ...], target: str, when: str, call: int) -> None:
     """`stock-weather WORDS`, killed `before` or `after` the given call (from 1) of `package.module:name`."""
     module_name, _, path = target.partition(":")
     owner: Any = importlib.import_module(module_name)
@@ -42,4 +53,4 @@ def run_until(folder: Path, url: str, words: tuple[str, ...], target: str, when:
         return result
 
     setattr(owner, name, deadly)
-    Home(folder, url).invoke(*words)
+    home.invoke(*words)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from pathlib import Path
 
 import pytest
 
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.homes import Home
-from stock_weather_pipeline_tests.killed import run_until
+from stock_weather_pipeline_tests.killed import killed_run
 
 WORDS = ("run", "--only", "weather", "--start", "2024-06-03", "--end", "2024-06-05")
 DAYS = {"2024-06-03", "2024-06-04", "2024-06-05"}
@@ -45,14 +43,8 @@ def unharmed(tmp_path_factory: pytest.TempPathFactory, vendor: Sandbox) -> Home:
 def test_a_killed_run_that_is_run_again_ends_with_the_same_tables(
     tmp_path: Path, vendor: Sandbox, unharmed: Home, point: str
 ) -> None:
-    # Forked from a clean server that has imported everything once: no threads of this process are inherited.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stock_weather_pipeline_tests.killed"])
-    process = context.Process(target=run_until, args=(tmp_path, vendor.url, WORDS, *POINTS[point]))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
     home = Home(tmp_path, vendor.url)
+    killed_run(home, WORDS, POINTS[point])
 
     result = home.invoke(*WORDS)
 

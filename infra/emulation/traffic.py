@@ -107,6 +107,12 @@ class Faults:
         with self._lock:
             self._failed_records.extend([count] * times)
 
+    @property
+    def pending(self) -> bool:
+        """Whether a fault still waits for its call, query or record."""
+        with self._lock:
+            return bool(self._injected or self._queries or self._failed_records)
+
     def clear(self) -> None:
         with self._lock:
             self._injected.clear()

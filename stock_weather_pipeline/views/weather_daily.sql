@@ -28,8 +28,9 @@ SELECT
     local_date,
     min(temperature_c) AS temperature_min_c,
     max(temperature_c) AS temperature_max_c,
-    avg(temperature_c) AS temperature_mean_c,
-    sum(precipitation_mm) AS precipitation_mm,
+    -- A sum of DOUBLE depends on the order of its rows, which is each engine's own; one of DECIMAL does not.
+    CAST(sum(CAST(temperature_c AS DECIMAL(18, 6))) AS DOUBLE) / count(temperature_c) AS temperature_mean_c,
+    CAST(sum(CAST(precipitation_mm AS DECIMAL(18, 6))) AS DOUBLE) AS precipitation_mm,
     max(wind_speed_kmh) AS wind_speed_max_kmh,
     count(*) AS hours
 FROM local_hours

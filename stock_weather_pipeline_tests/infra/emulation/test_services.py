@@ -288,3 +288,21 @@ def test_a_column_has_the_type_that_fits_every_value() -> None:
         "c": "string",
         "d": "bigint",
     }
+
+
+def test_of_two_writers_that_read_the_same_version_of_a_table_the_second_is_refused(aws: EmulatedAws) -> None:
+    glue = boto3.client("glue")
+    glue.create_database(DatabaseInput={"Name": "database"})
+    glue.create_table(DatabaseName="database", TableInput={"Name": "table"})
+    read = glue.get_table(DatabaseName="database", Name="table")["Table"]["VersionId"]
+
+    def write(value: str) -> None:
+        definition = {"Name": "table", "Parameters": {"written_by": value}}
+        glue.update_table(DatabaseName="database", TableInput=definition, VersionId=read)
+
+    write("first")
+    with pytest.raises(ClientError, match="ConcurrentModificationException"):
+        write("second")
+    assert glue.get_table(DatabaseName="database", Name="table")["Table"]["Parameters"] == {"written_by": "first"}
+    with pytest.raises(ClientError, match="EntityNotFoundException"):
+        glue.update_table(DatabaseName="database", TableInput={"Name": "missing"}, VersionId=read)
