@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 from infra import deploy, smoke
@@ -43,12 +44,13 @@ def show(say: Callable[[str], None], days: int) -> int:
                 "STOCK_WEATHER_OPEN_METEO_URL": vendors.url,
                 "STOCK_WEATHER_POLYGON_CALLS_PER_MINUTE": "6000",
             }
+            stock_weather = partial(_stock_weather, say, Path(name), environment)
             aws.calls.reset()
-            code = _stock_weather(say, environment, "run", *_range(first, last))
+            code = stock_weather("run", *_range(first, last))
             calls = ", ".join(f"{service} {sum(n.values())}" for service, n in sorted(aws.calls.by_service().items()))
             say(f"Calls to AWS: {calls}.")
             for sql in (_NEWEST, _COSTS):
-                code = code or _stock_weather(say, environment, "query", sql)
+                code = code or stock_weather("query", sql)
     return code
 
 
@@ -56,6 +58,8 @@ def _range(first: date, last: date) -> tuple[str, ...]:
     return "--start", str(first), "--end", str(last)
 
 
-def _stock_weather(say: Callable[[str], None], environment: dict[str, str], *words: str) -> int:
+def _stock_weather(say: Callable[[str], None], folder: Path, environment: dict[str, str], *words: str) -> int:
     say(f"$ stock-weather {' '.join(words)}")
-    return subprocess.run([sys.executable, "-m", "stock_weather_pipeline.cli", *words], env=environment).returncode
+    command = [sys.executable, "-m", "stock_weather_pipeline.cli", *words]
+    # In a folder without `.env`.
+    return subprocess.run(command, env=environment, cwd=folder).returncode

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.homes import Home
+
+# Whoever runs the tests may have an account, a key and settings of their own; moto asks for the profile when imported.
+for _name in [name for name in os.environ if name.startswith(("AWS_", "STOCK_WEATHER_", "POLYGON_API_KEY"))]:
+    del os.environ[_name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

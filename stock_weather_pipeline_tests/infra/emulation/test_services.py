@@ -297,8 +297,9 @@ def test_of_two_writers_that_read_the_same_version_of_a_table_the_second_is_refu
     read = glue.get_table(DatabaseName="database", Name="table")["Table"]["VersionId"]
 
     def write(value: str) -> None:
-        definition = {"Name": "table", "Parameters": {"written_by": value}}
-        glue.update_table(DatabaseName="database", TableInput=definition, VersionId=read)
+        glue.update_table(
+            DatabaseName="database", TableInput={"Name": "table", "Parameters": {"written_by": value}}, VersionId=read
+        )
 
     write("first")
     with pytest.raises(ClientError, match="ConcurrentModificationException"):
