@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
-
-from infra.errors import InfraError, aws_errors
+from infra.errors import aws_errors
+from stock_weather_pipeline.lake.aws.session import AwsSession
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_s3 import S3Client
 
-CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=10, read_timeout=60)
+CONFIG = AwsSession().config
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,7 @@ class Account:
 
 def open_account() -> Account:
     """The account that the environment's credentials belong to. Raises InfraError without credentials or region."""
-    session = boto3.Session()
-    if session.region_name is None:
-        raise InfraError("No AWS region is set: set AWS_REGION, or a region in the AWS profile.")
+    aws = AwsSession()
     with aws_errors("find out which AWS account this is"):
-        number = session.client("sts", config=CONFIG).get_caller_identity()["Account"]
-    return Account(session, number, session.region_name)
+        number = aws.boto.client("sts", config=CONFIG).get_caller_identity()["Account"]
+    return Account(aws.boto, number, aws.region)

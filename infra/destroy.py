@@ -58,7 +58,7 @@ def delete_bucket(account: Account, name: str) -> None:
             if found:
                 left = s3.delete_objects(Bucket=name, Delete={"Objects": found, "Quiet": True}).get("Errors", [])
                 if left:
-                    raise InfraError(f"Could not delete s3://{name}/{left[0].get('Key')}: {left[0].get('Message')}")
+                    raise InfraError(f"Cannot delete s3://{name}/{left[0].get('Key')}: {left[0].get('Message')}")
         s3.delete_bucket(Bucket=name)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import WaiterError
+
+from stock_weather_pipeline.errors import LakeError
+from stock_weather_pipeline.lake.aws import errors
 
 
 class InfraError(Exception):
@@ -14,13 +17,12 @@ class InfraError(Exception):
 
 @contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
-    """Turn an error of AWS into a sentence that says what was being done."""
+    """Turn an error of AWS into a sentence that says what was being done, and what to do about it."""
     try:
-        yield
-    except WaiterError as error:
-        raise InfraError(f"Could not {doing}: it did not finish in time ({error.kwargs['reason']}).") from error
-    except ClientError as error:
-        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-        raise InfraError(f"Could not {doing}: AWS answered {code}: {message}") from error
-    except BotoCoreError as error:
-        raise InfraError(f"Could not {doing}: {error}") from error
+        with errors.aws_errors(doing):
+            try:
+                yield
+            except WaiterError as error:
+                raise InfraError(f"Cannot {doing}: it did not finish in time ({error.kwargs['reason']}).") from error
+    except LakeError as error:
+        raise InfraError(str(error)) from error

@@ -155,7 +155,7 @@ def test_smoke_names_what_somebody_took_away(aws: EmulatedAws, vendor: Sandbox) 
     bad = [line for line in result.stdout.splitlines() if line.startswith("BAD")]
     assert any("AWS::Glue::Crawler stock-weather-raw: its service answers" in line for line in bad)
     assert any("AWS::S3::BucketPolicy" in line for line in bad)
-    assert any("the function fetches a day of weather: Could not do it" in line for line in bad)
+    assert any("the function fetches a day of weather: Cannot do it" in line for line in bad)
 
 
 def test_the_key_is_put_into_the_secret_and_shown_nowhere(aws: EmulatedAws) -> None:
@@ -224,7 +224,7 @@ def test_what_aws_refuses_is_told_in_a_sentence(aws: EmulatedAws, monkeypatch: p
     monkeypatch.setattr("infra.aws.CONFIG", open_account.__globals__["CONFIG"].merge(fast()))
     result = infra("smoke")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: Could not find out which AWS account this is:")
+    assert result.stderr.startswith("Error: Cannot find out which AWS account this is:")
 
 
 def fast() -> Any:
