@@ -67,7 +67,7 @@ def bare(first: date, last: date) -> None:
             for view in VIEWS.values():
                 if view.partition_set is dataset.partition_set:
                     views.create(lake, view)
-                    views.rows_per_day(lake, view, days)
+                    views.read(lake, view, days)
 
 
 def measure(subject: str, first: date, last: date) -> Sample:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
 from stock_weather_pipeline.automation.work import LAYERS, Key
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.lake.layout import PROD_DATABASE, Layer, external_table
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day, Layer, external_table
 from stock_weather_pipeline.partitions import PartitionSet, contiguous, last_closed_day
 from stock_weather_pipeline.views import VIEWS
 
@@ -47,36 +47,72 @@ class DatasetStatus:
     checks: Checks
 
 
-def dataset_status(
-    instance: DagsterInstance, lake: Lake, dataset: Dataset, check_keys: Iterable[AssetCheckKey]
+def dataset_statuses(
+    instance: DagsterInstance, lake: Lake, datasets: Sequence[Dataset], check_keys: Collection[AssetCheckKey]
+) -> list[DatasetStatus]:
+    """Read the state of datasets from the prod tables, the quarantine and the instance."""
+    held = _held(lake, datasets)
+    return [_dataset_status(instance, dataset, held[dataset.name], check_keys) for dataset in datasets]
+
+
+@dataclass
+class _Held:
+    """Rows of a dataset in the lake, in prod by day."""
+
+    quarantined: int = 0
+    rows: dict[Day, int] = field(default_factory=dict)
+
+
+def _held(lake: Lake, datasets: Sequence[Dataset]) -> dict[str, _Held]:
+    """What there is of each dataset. One query, however many there are."""
+    counts = []
+    for dataset in datasets:
+        quarantine = external_table(dataset, Layer.QUARANTINE)
+        if lake.catalog.get_table(quarantine.database, quarantine.name) is not None:
+            counts.append(_count_sql(dataset, quarantine.qualified_name, "CAST(NULL AS DATE)", quarantined=True))
+        if lake.tables.exists(dataset.name):
+            table = f"{PROD_DATABASE}.{dataset.name}"
+            counts.append(_count_sql(dataset, table, dataset.day_sql or "CAST(NULL AS DATE)", quarantined=False))
+    found = {dataset.name: _Held() for dataset in datasets}
+    for row in lake.rows(" UNION ALL ".join(counts)) if counts else []:
+        held = found[row["dataset"]]
+        if row["quarantined"]:
+            held.quarantined = row["row_count"]
+        else:
+            held.rows[row["day"]] = row["row_count"]
+    return found
+
+
+def _count_sql(dataset: Dataset, table: str, day_sql: str, *, quarantined: bool) -> str:
+    return (
+        f"SELECT '{dataset.name}' AS dataset, {quarantined} AS quarantined, day, count(*) AS row_count "
+        f"FROM (SELECT {day_sql} AS day FROM {table}) GROUP BY day"
+    )
+
+
+def _dataset_status(
+    instance: DagsterInstance, dataset: Dataset, held: _Held, check_keys: Collection[AssetCheckKey]
 ) -> DatasetStatus:
-    """Read one dataset's state from the prod table, the quarantine and the instance."""
     from dagster import AssetKey
 
     checks = latest_checks(instance, check_keys, {(layer, dataset.name) for layer in LAYERS})
-    quarantine = external_table(dataset, Layer.QUARANTINE)
-    known = lake.catalog.get_table(quarantine.database, quarantine.name) is not None
-    quarantined = _count(lake, quarantine.qualified_name) if known else 0
-    published = lake.tables.exists(dataset.name)
+    total = sum(held.rows.values())
     if dataset.partition_set is None:
-        rows = _count(lake, f"{PROD_DATABASE}.{dataset.name}") if published else 0
-        return DatasetStatus(dataset.name, None, rows, None, None, None, (), (), quarantined, checks)
-    rows_of_days = _rows_of_days(lake, dataset) if published else {}
-    days = sorted(rows_of_days)
-    held = set(days)
-    missing = [day for day in dataset.partition_set.days(days[0], days[-1]) if day not in held] if days else []
+        return DatasetStatus(dataset.name, None, total, None, None, None, (), (), held.quarantined, checks)
+    days = sorted(day for day in held.rows if day is not None)
+    missing = [day for day in dataset.partition_set.days(days[0], days[-1]) if day not in held.rows] if days else []
     recorded = instance.event_log_storage.get_materialized_partitions(AssetKey(["prod", dataset.name]))
-    undone = [day for day in map(date.fromisoformat, recorded) if day not in held]
+    undone = [day for day in map(date.fromisoformat, recorded) if day not in held.rows]
     return DatasetStatus(
         dataset.name,
         len(days),
-        sum(rows_of_days.values()),
+        total,
         days[0] if days else None,
         days[-1] if days else None,
         last_closed_day(dataset.partition_set),
         _ranges(missing, dataset.partition_set),
         _ranges(undone, dataset.partition_set),
-        quarantined,
+        held.quarantined,
         checks,
     )
 
@@ -109,15 +145,3 @@ def latest_checks(instance: DagsterInstance, keys: Iterable[AssetCheckKey], asse
         else:
             failed.append(f"{'/'.join(key.asset_key.path)} {key.name}: {evaluation.description or 'failed'}")
     return Checks(passed, warned, tuple(failed))
-
-
-def _count(lake: Lake, table: str) -> int:
-    return int(lake.rows(f"SELECT count(*) AS row_count FROM {table}")[0]["row_count"])
-
-
-def _rows_of_days(lake: Lake, dataset: Dataset) -> dict[date, int]:
-    rows = lake.rows(
-        f"SELECT day, count(*) AS row_count FROM (SELECT {dataset.day_sql} AS day "
-        f"FROM {PROD_DATABASE}.{dataset.name}) GROUP BY day"
-    )
-    return {row["day"]: row["row_count"] for row in rows}

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from stock_weather_pipeline.assets.lineage import copied
-from stock_weather_pipeline.assets.previews import last_rows
+from stock_weather_pipeline.assets.previews import PREVIEW_ROWS, last_rows
 from stock_weather_pipeline.assets.reporting import (
     OWNERS,
     accounted,
@@ -20,7 +20,7 @@ from stock_weather_pipeline.assets.reporting import (
 )
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.lake.interfaces import Lake, StoredDay
-from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table
+from stock_weather_pipeline.lake.layout import Day, Layer, external_table
 from stock_weather_pipeline.layers.audit import Finding, audit
 from stock_weather_pipeline.layers.parquet import type_days, typing_select
 from stock_weather_pipeline.partitions import partitions_definition
@@ -56,11 +56,7 @@ def parquet_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
                 raise partly_materialized(context, {}, {}, f"No day can be read. {named(unreadable)}")
             stored = lake.engine.stored(table, days)
             newest = max(stored, key=str, default=None)
-            rows = (
-                lake.rows(f"SELECT * FROM {table.qualified_name} WHERE {days_predicate(dataset, [newest])} LIMIT 5")
-                if newest
-                else []
-            )
+            rows = lake.engine.sample(table, newest, PREVIEW_ROWS) if newest else []
         return materialized(
             context,
             _metadata(stored, days, findings),

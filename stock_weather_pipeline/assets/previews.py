@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-_TABLE_ROWS = 5
+PREVIEW_ROWS = 5
 _CHART_ROWS = 64
 _MAX_COLUMNS = 12
 
@@ -29,7 +29,7 @@ def last_rows(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
     if not rows:
         return dg.MetadataValue.md("no rows")
     header = list(rows[0])
-    lines = [header, ["---"] * len(header), *([_cell(row[name]) for name in header] for row in rows[-_TABLE_ROWS:])]
+    lines = [header, ["---"] * len(header), *([_cell(row[name]) for name in header] for row in rows[-PREVIEW_ROWS:])]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 

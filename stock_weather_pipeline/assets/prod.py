@@ -75,13 +75,12 @@ def prod_asset(dataset: Dataset, start: date) -> dg.AssetsDefinition:
                 audit(lake, dataset, days, type_days(lake, dataset, days))
             result = publish(lake, dataset, days, context.run.run_id, config.force)
             versions = parquet_versions(lake, dataset, days)
-            rows = lake.rows(f"SELECT * FROM {PROD_DATABASE}.{dataset.name} LIMIT 5") if result.rows else []
         published = {day: versions.get(day, "") for day in days if day in result.rows}
         metadata = _metadata(result, [*published])
         if result.refused:
             reason = f"{len(result.refused)} not published. {named(result.refused)}"
             raise partly_materialized(context, metadata, published, reason, about=cost)
-        return materialized(context, metadata, published, {"preview": last_rows(rows), **cost})
+        return materialized(context, metadata, published, {"preview": last_rows(result.sample), **cost})
 
     return asset
 

@@ -11,7 +11,7 @@ from stock_weather_pipeline.assets.previews import chart, last_rows, numbers
 from stock_weather_pipeline.assets.reporting import OWNERS, accounted, days_of, materialized
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
-from stock_weather_pipeline.layers.views import create, newest_rows, rows_per_day
+from stock_weather_pipeline.layers.views import create, newest_rows, read
 from stock_weather_pipeline.partitions import partitions_definition
 from stock_weather_pipeline.views import VIEWS, View
 
@@ -40,11 +40,10 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
         days = [day for day in days_of(context) if day is not None]
         with accounted(lake, context.run.run_id, context.asset_key.to_user_string()) as cost:
             create(lake, view)
-            rows = rows_per_day(lake, view, days)
-            newest = max(rows, default=None)
-            history = newest_rows(lake, view, rows[newest].first_entity, newest) if newest else []
+            found = read(lake, view, days)
+            history = newest_rows(lake, view, found)
         metadata: dict[Day, dict[str, Any]] = {
-            day: {"dagster/partition_row_count": rows[day].rows if day in rows else 0} for day in days
+            day: {"dagster/partition_row_count": found.per_day[day].rows if day in found.per_day else 0} for day in days
         }
         versions: dict[Day, str] = dict.fromkeys(days, view.code_version)
         about = {

@@ -12,24 +12,24 @@ import dagster as dg
 from stock_weather_pipeline.checks.distributions import Distribution, bins
 from stock_weather_pipeline.checks.recomputation import RECOMPUTATIONS, Recomputation, Tables
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
-from stock_weather_pipeline.lake.interfaces import Lake
+from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, STOCK_SPLITS, WEATHER, Dataset
+from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
-from stock_weather_pipeline.layers.views import base_tables, days_between
+from stock_weather_pipeline.layers.answers import answer
+from stock_weather_pipeline.layers.views import SAMPLED_TICKERS, base_tables, read, sampled_tickers, text_list
 from stock_weather_pipeline.views import View
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE = 1e-9
-# Recomputing needs whole histories in memory; this many tickers show a wrong formula as well as all of them.
-_TICKERS = 25
 
 
 def view_checks(view: View) -> dg.AssetChecksDefinition:
     """The check of `views/<name>`."""
     descriptions = {
         "equals_recomputation": f"The view's rows equal a second computation outside SQL, to {TOLERANCE:g}; "
-        f"of at most {_TICKERS} tickers."
+        f"of at most {SAMPLED_TICKERS} tickers."
     }
 
     recompute = RECOMPUTATIONS[view.name]
@@ -49,43 +49,44 @@ def compared(
     lake: Lake, view: View, recompute: Recomputation, days: Sequence[date]
 ) -> tuple[Distribution, list[Violation]]:
     """How much the view differs from its recomputation between the first and the last of `days`, and where too much."""
-    tickers = _tickers(lake, view)
-    chosen = f" AND ticker IN ({_list(tickers)})" if tickers else ""
-    shown = lake.engine.query(
-        f"SELECT * FROM {PROD_DATABASE}.{view.name} WHERE {days_between(view, days)}{chosen}"
-    ).to_pandas()
-    expected = recompute(_tables(lake, view, tickers, max(days)))
-    expected = expected[(expected[view.day_column] >= min(days)) & (expected[view.day_column] <= max(days))]
+    shown = read(lake, view, days).sample.to_pandas()
+    expected = recompute(_tables(lake, view, sampled_tickers(lake, view), max(days)))
+    shown, expected = (
+        frame[(frame[view.day_column] >= min(days)) & (frame[view.day_column] <= max(days))]
+        for frame in (shown, expected)
+    )
     return _compare(view, shown, expected)
-
-
-def _tickers(lake: Lake, view: View) -> list[str]:
-    if "ticker" not in view.columns:
-        return []
-    rows = lake.rows(f"SELECT DISTINCT ticker FROM {PROD_DATABASE}.stock_prices ORDER BY ticker LIMIT {_TICKERS}")
-    return [row["ticker"] for row in rows]
 
 
 def _tables(lake: Lake, view: View, tickers: Sequence[str], last: date) -> Tables:
     import pandas as pd
 
     needed = base_tables(view)
+    nothing: pd.DataFrame = pd.DataFrame()
 
-    def frame(name: str, where: str) -> pd.DataFrame:
-        if name not in needed:
-            nothing: pd.DataFrame = pd.DataFrame()
+    def rows_of(dataset: Dataset, where: str) -> pd.DataFrame:
+        if dataset.name not in needed:
             return nothing
-        found: pd.DataFrame = lake.engine.query(f"SELECT * FROM {PROD_DATABASE}.{name} WHERE {where}").to_pandas()
+        # Views of one run are recomputed from the same rows.
+        sql = f"SELECT * FROM {PROD_DATABASE}.{dataset.name} WHERE {where}"
+        found: pd.DataFrame = answer(lake, sql, [dataset.name]).to_pandas()
         return found
 
-    chosen = f"ticker IN ({_list(tickers)})" if tickers else "FALSE"
+    def all_rows(dataset: Dataset) -> pd.DataFrame:
+        if dataset.name not in needed:
+            return nothing
+        # One small file, which costs no query.
+        found: pd.DataFrame = lake.tables.read(dataset, Scope()).to_pandas()
+        return found
+
+    chosen = f"ticker IN ({text_list(tickers)})" if tickers else "FALSE"
     # One more day: the last local day of a place west of New York ends in the next partition.
     until = last + timedelta(days=2)
     return Tables(
-        frame("stock_prices", f"{chosen} AND trade_date <= DATE '{last}'"),
-        frame("stock_splits", chosen),
-        frame("weather", f"observed_at < TIMESTAMP '{until} 00:00:00'"),
-        frame("locations", "TRUE"),
+        rows_of(STOCK_PRICES, f"{chosen} AND trade_date <= DATE '{last}'"),
+        all_rows(STOCK_SPLITS),
+        rows_of(WEATHER, f"observed_at < TIMESTAMP '{until} 00:00:00'"),
+        all_rows(LOCATIONS),
     )
 
 
@@ -128,7 +129,3 @@ def _distribution(relative: pd.Series[float]) -> Distribution:
     names = ["equal", *bins(edges)[1:]]
     largest = {"largest_relative_difference": float(relative.max())} if len(relative) else {}
     return Distribution("values", {name: int(count) for name, count in zip(names, counts, strict=True)}, largest)
-
-
-def _list(values: Sequence[str]) -> str:
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)

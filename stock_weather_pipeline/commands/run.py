@@ -44,7 +44,7 @@ def run(
     from stock_weather_pipeline.cloud.vendors import open_vendors
     from stock_weather_pipeline.definitions import build_definitions
     from stock_weather_pipeline.lake.opening import is_simulated, open_lake
-    from stock_weather_pipeline.status import dataset_status, view_checks
+    from stock_weather_pipeline.status import dataset_statuses, view_checks
 
     banner(console, settings.simulated)
     lake = open_lake(settings)
@@ -61,7 +61,7 @@ def run(
             if outcome.runs:
                 runner.refresh_page(outcome)
         check_keys = definitions.resolve_asset_graph().asset_check_keys
-        statuses = [dataset_status(instance, lake, dataset, check_keys) for dataset in (*days, *references)]
+        statuses = dataset_statuses(instance, lake, [*days, *references], check_keys)
         views = view_checks(instance, check_keys)
     status_table(console, statuses, views, is_simulated(lake))
     failed_checks = [*views.failed, *(sentence for item in statuses for sentence in item.checks.failed)]

@@ -19,7 +19,7 @@ def status(console: Console, settings: Settings) -> None:
     from stock_weather_pipeline.automation.instance import open_instance
     from stock_weather_pipeline.checks import all_checks
     from stock_weather_pipeline.lake.opening import is_simulated, open_lake
-    from stock_weather_pipeline.status import dataset_status, view_checks
+    from stock_weather_pipeline.status import dataset_statuses, view_checks
 
     if not (settings.data_home / "lake").is_dir():
         console.print(f"Nothing is in {settings.data_home} yet: {program()} run", soft_wrap=True)
@@ -29,7 +29,7 @@ def status(console: Console, settings: Settings) -> None:
     # Without the other definitions, which would have to be loaded for nothing.
     check_keys = [key for checks in all_checks(settings) for key in checks.check_keys]
     with open_instance(settings) as instance:
-        statuses = [dataset_status(instance, lake, dataset, check_keys) for dataset in DATASETS.values()]
+        statuses = dataset_statuses(instance, lake, [*DATASETS.values()], check_keys)
         views = view_checks(instance, check_keys)
     banner(console, simulated)
     status_table(console, statuses, views, simulated)

@@ -5,12 +5,15 @@ Nothing is computed here: an answer is what the SQL of its panel gave.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from stock_weather_pipeline.dashboard.panels import PANELS, Panel
+from stock_weather_pipeline.dashboard.panels import PANELS, Section
+from stock_weather_pipeline.dashboard.together import Question
+from stock_weather_pipeline.dashboard.together import answers as together
 from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, WEATHER
 from stock_weather_pipeline.errors import LakeError, UsageError
 from stock_weather_pipeline.lake.interfaces import Lake
@@ -65,84 +68,120 @@ def read(
 
     Raises UsageError for a named ticker without a row. A panel that fails is told in its answer.
     """
-    newest_session = _newest(lake, STOCK_PRICES.name, "trade_date")
-    newest_weather_day = _newest(lake, WEATHER.name, WEATHER.day_sql or "")
-    known = _tickers_by_turnover(lake, newest_session) if newest_session else []
-    chosen = _chosen(known, tickers)
-    locations = (
-        [row["location"] for row in lake.rows(f"SELECT location FROM {LOCATIONS.name} ORDER BY location")]
-        if (lake.tables.exists(LOCATIONS.name))
-        else []
-    )
-    newest = max((day for day in (newest_session, newest_weather_day) if day), default=None)
+    there = _there(lake)
+    chosen = _chosen(there.tickers, tickers)
+    newest = max((day for day in (there.newest_session, there.newest_weather_day) if day), default=None)
     first_day = start or (_years_before(newest) if newest else None)
     return DashboardData(
-        answers={name: _answer(lake, panel, chosen, locations, first_day, end) for name, panel in PANELS.items()},
+        answers=_answers(lake, chosen, there.locations, first_day, end),
         tickers=tuple(chosen),
-        more_tickers=0 if tickers else len(known) - len(chosen),
-        locations=tuple(locations),
+        more_tickers=0 if tickers else len(there.tickers) - len(chosen),
+        locations=there.locations,
         first_day=first_day,
-        newest_session=newest_session,
-        newest_weather_day=newest_weather_day,
-        sessions_after=tuple(sessions(newest_session, newest_session + _CALENDAR_AHEAD)[1:]) if newest_session else (),
+        newest_session=there.newest_session,
+        newest_weather_day=there.newest_weather_day,
+        sessions_after=tuple(sessions(there.newest_session, there.newest_session + _CALENDAR_AHEAD)[1:])
+        if there.newest_session
+        else (),
         simulated=is_simulated(lake),
     )
 
 
-def _answer(
-    lake: Lake, panel: Panel, tickers: Sequence[str], locations: Sequence[str], start: date | None, end: date | None
-) -> Answer:
-    if start is None:
-        return Answer(missing="Nothing is published yet.")
-    statement = panel.statement(
-        tickers=_quoted(tickers),
-        locations=_quoted(locations),
-        days=lambda column: f"{column} >= DATE '{start}'" + (f" AND {column} <= DATE '{end}'" if end else ""),
-        today=f"DATE '{today()}'",
-        expected_session=f"DATE '{last_closed_day(PartitionSet.SESSIONS)}'",
+@dataclass(frozen=True)
+class _There:
+    """What is published. `tickers` are all there are, those with the highest turnover in the newest session first."""
+
+    tickers: tuple[str, ...]
+    locations: tuple[str, ...]
+    newest_session: date | None
+    newest_weather_day: date | None
+
+
+def _there(lake: Lake) -> _There:
+    """Asked in one query."""
+    parts = {
+        STOCK_PRICES: "SELECT ticker AS name, max(trade_date) AS day, max_by(close * volume, trade_date) AS turnover "
+        f"FROM {STOCK_PRICES.name} GROUP BY ticker",
+        WEATHER: f"SELECT NULL AS name, max({WEATHER.day_sql}) AS day, NULL AS turnover FROM {WEATHER.name}",
+        LOCATIONS: f"SELECT location AS name, NULL AS day, NULL AS turnover FROM {LOCATIONS.name}",
+    }
+    statements = [
+        f"SELECT '{dataset.name}' AS dataset, CAST(name AS VARCHAR) AS name, CAST(day AS DATE) AS day, "
+        f"CAST(turnover AS DOUBLE) AS turnover FROM ({sql})"
+        for dataset, sql in parts.items()
+        if lake.tables.exists(dataset.name)
+    ]
+    rows = lake.rows(" UNION ALL ".join(statements)) if statements else []
+    stocks, weather, places = ([row for row in rows if row["dataset"] == dataset.name] for dataset in parts)
+    newest: date | None = max((row["day"] for row in stocks), default=None)
+    turnover = {row["name"]: row["turnover"] if row["day"] == newest else 0.0 for row in stocks}
+    return _There(
+        tickers=tuple(sorted(turnover, key=lambda ticker: (-turnover[ticker], ticker))),
+        locations=tuple(sorted(row["name"] for row in places)),
+        newest_session=newest,
+        newest_weather_day=weather[0]["day"] if weather else None,
     )
-    absent = _absent(lake, statement)
-    if absent:
-        return Answer(missing=f"{', '.join(absent)} is not published yet.")
+
+
+def _answers(
+    lake: Lake, tickers: Sequence[str], locations: Sequence[str], start: date | None, end: date | None
+) -> dict[str, Answer]:
+    """What comes of every panel; those of a section are asked together."""
+    if start is None:
+        return dict.fromkeys(PANELS, Answer(missing="Nothing is published yet."))
+    found: dict[str, Answer] = {}
+    questions: dict[Section, dict[str, Question]] = {section: {} for section in Section}
+    known: dict[tuple[str | None, str], bool] = {}
+    for name, panel in PANELS.items():
+        sql = panel.statement(
+            tickers=_quoted(tickers),
+            locations=_quoted(locations),
+            days=lambda column: f"{column} >= DATE '{start}'" + (f" AND {column} <= DATE '{end}'" if end else ""),
+            today=f"DATE '{today()}'",
+            expected_session=f"DATE '{last_closed_day(PartitionSet.SESSIONS)}'",
+        )
+        absent = _absent(lake, sql, known)
+        if absent:
+            found[name] = Answer(missing=f"{', '.join(absent)} is not published yet.")
+        else:
+            questions[panel.section][name] = Question(panel, sql)
+    for of_section in questions.values():
+        found.update(_asked(lake, of_section))
+    return {name: found[name] for name in PANELS}
+
+
+def _asked(lake: Lake, questions: Mapping[str, Question]) -> dict[str, Answer]:
+    if len(questions) > 1:
+        # One that fails fails all of them: then each is asked alone, so that it is known which.
+        with suppress(LakeError):
+            return {name: Answer(rows=rows) for name, rows in together(lake, questions).items()}
+    return {name: _asked_alone(lake, question) for name, question in questions.items()}
+
+
+def _asked_alone(lake: Lake, question: Question) -> Answer:
     try:
-        return Answer(rows=lake.engine.query(statement))
+        return Answer(rows=lake.engine.query(question.sql))
     except LakeError as error:
         return Answer(failed=str(error))
 
 
-def _absent(lake: Lake, statement: str) -> list[str]:
-    """The tables and views of a statement that do not exist."""
+def _absent(lake: Lake, statement: str, known: dict[tuple[str | None, str], bool]) -> list[str]:
+    """The tables and views of a statement that do not exist. `known` are those that were looked for before."""
     from stock_weather_pipeline.lake.dialect import parse, table_references
 
     absent = []
     for database, written in table_references(parse(statement)):
         name = written.removesuffix("$snapshots")
         prod = (database or PROD_DATABASE) == PROD_DATABASE
-        there = (
-            lake.tables.exists(name) or lake.catalog.get_view(name) is not None
-            if prod
-            else lake.catalog.get_table(str(database), name) is not None
-        )
-        if not there:
+        if (database, name) not in known:
+            known[database, name] = (
+                lake.tables.exists(name) or lake.catalog.get_view(name) is not None
+                if prod
+                else lake.catalog.get_table(str(database), name) is not None
+            )
+        if not known[database, name]:
             absent.append(name if prod else f"{database}.{name}")
     return absent
-
-
-def _newest(lake: Lake, table: str, day_sql: str) -> date | None:
-    if not lake.tables.exists(table):
-        return None
-    (row,) = lake.rows(f"SELECT max({day_sql}) AS day FROM {table}")
-    newest: date | None = row["day"]
-    return newest
-
-
-def _tickers_by_turnover(lake: Lake, newest: date) -> list[str]:
-    """Every ticker of the table, those with the highest turnover in the newest session first."""
-    rows = lake.rows(
-        f"SELECT ticker, max(CASE WHEN trade_date = DATE '{newest}' THEN close * volume ELSE 0e0 END) AS turnover "
-        f"FROM {STOCK_PRICES.name} GROUP BY ticker ORDER BY turnover DESC, ticker"
-    )
-    return [row["ticker"] for row in rows]
 
 
 def _chosen(known: Sequence[str], named: Sequence[str] | None) -> list[str]:

@@ -21,6 +21,7 @@ from stock_weather_pipeline.lake.interfaces import Output, Spent, StoredDay, Sto
 from stock_weather_pipeline.lake.layout import DAY_COLUMNS, PROD_DATABASE, Day, ExternalTable, Layer
 from stock_weather_pipeline.lake.local_catalog import LocalCatalog
 from stock_weather_pipeline.lake.local_objects import LocalObjects
+from stock_weather_pipeline.lake.parquet_files import first_rows
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class DuckDbEngine:
             for item in self._objects.list(table.prefix_of(days))
             if item.key in wanted
         }
+
+    def sample(self, table: ExternalTable, day: Day, rows: int) -> list[dict[str, Any]]:
+        return first_rows(self._objects.read(table.key(day)), rows) if self.stored(table, [day]) else []
 
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         return []  # a day is one file, replaced in place

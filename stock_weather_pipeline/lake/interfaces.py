@@ -210,6 +210,10 @@ class Engine(Protocol):
         """What an external Parquet table holds of `days`; a day without files is left out."""
         ...
 
+    def sample(self, table: ExternalTable, day: Day, rows: int) -> list[dict[str, Any]]:
+        """At most so many rows of a day of an external Parquet table, read from a file of it and not by a query."""
+        ...
+
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         """Delete and return files below the table's prefix that no day of it needs, such as those of killed runs.
 
@@ -234,6 +238,8 @@ class Lake:
     """What the catalog layer found in a raw file, by its key and version, so that one run reads it once."""
     well_formed: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """Versions of raw files, by key, that were written or compared here, so that no run reads what it has written."""
+    answers: dict[str, tuple[Any, pa.Table]] = field(default_factory=dict, compare=False, repr=False)
+    """Results of queries, by their text, with what they were made of, so that one run asks a question once."""
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """A small result as Python values."""

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.datasets.contract import ColumnType
@@ -32,16 +32,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SMALLEST_SHARE_KEPT = 0.8
+SAMPLE_ROWS = 5
 
 
 @dataclass
 class Publication:
-    """What publishing did with each day: rows of the days now in the table, and why a day was refused."""
+    """What publishing did with each day: rows of the days now in the table, and why a day was refused.
+
+    `sample` are some of the rows, to be looked at.
+    """
 
     rows: dict[Day, int] = field(default_factory=dict)
     changed: set[Day] = field(default_factory=set)
     refused: dict[Day, str] = field(default_factory=dict)
     publish: Publish | None = None
+    sample: list[dict[str, Any]] = field(default_factory=list)
 
 
 def publish(lake: Lake, dataset: Dataset, days: Sequence[Day], run_id: str, force: bool = False) -> Publication:
@@ -61,14 +66,14 @@ def publish(lake: Lake, dataset: Dataset, days: Sequence[Day], run_id: str, forc
         result.refused, result.rows = dict(failed), {}
         wanted: list[Day] = []
         for part in parts:
-            candidate = _candidate(lake, dataset, part)
-            held = lake.engine.query(prod_rows_sql(dataset, part)).cast(candidate.schema)
+            candidate, held = _candidate_and_held(lake, dataset, part)
             rows = _rows_per_day(candidate)
             shrinking = {} if force else _shrinking(rows, _rows_per_day(held))
             wanted += [day for day in _differing(part, candidate, held) if day not in shrinking]
             result.refused.update(shrinking)
             # A snapshot without rows, such as the splits of a ticker that had none, is published as well.
             result.rows.update({day: rows.get(day, 0) for day in part if day not in shrinking})
+            result.sample = candidate.slice(0, SAMPLE_ROWS).select(list(dataset.column_names)).to_pylist()
         result.changed = set(wanted)
         if not wanted:
             return None
@@ -139,10 +144,27 @@ def _audited(lake: Lake, dataset: Dataset, days: Sequence[Day], result: Publicat
 
 
 def _candidate(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> pa.Table:
-    """The rows to publish: the Parquet rows, with a value kept where the new one is NULL."""
+    """The rows to publish."""
+    return lake.engine.query(_candidate_sql(dataset, days))
+
+
+def _candidate_and_held(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> tuple[pa.Table, pa.Table]:
+    """The rows to publish, and those that prod holds, of one query."""
+    import pyarrow.compute as pc
+
+    both = lake.engine.query(
+        f"SELECT *, FALSE AS held FROM ({_candidate_sql(dataset, days)}) "
+        f"UNION ALL SELECT *, TRUE AS held FROM ({prod_rows_sql(dataset, days)})"
+    )
+    rows = both.drop_columns(["held"])
+    return rows.filter(pc.invert(both["held"])), rows.filter(both["held"])
+
+
+def _candidate_sql(dataset: Dataset, days: Sequence[Day]) -> str:
+    """Athena SQL for the rows to publish: the Parquet rows, with a value kept where the new one is NULL."""
     source = parquet_rows_sql(dataset, days)
     if not dataset.nullable:
-        return lake.engine.query(source)
+        return source
     kept = ", ".join(
         f"coalesce(new.{name}, old.{name}) AS {name}" if name in dataset.nullable else f"new.{name}"
         for name in dataset.column_names
@@ -151,9 +173,7 @@ def _candidate(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> pa.Table:
     # One row for each key, whatever the table holds, so that the join cannot multiply rows.
     held = ", ".join([*dataset.key, *(f"max({name}) AS {name}" for name in dataset.nullable)])
     old = f"SELECT {held} FROM ({prod_rows_sql(dataset, days)}) GROUP BY {', '.join(dataset.key)}"
-    return lake.engine.query(
-        f"SELECT {kept}, new.{PARTITION_DAY} FROM ({source}) new LEFT JOIN ({old}) old ON {same_key}"
-    )
+    return f"SELECT {kept}, new.{PARTITION_DAY} FROM ({source}) new LEFT JOIN ({old}) old ON {same_key}"
 
 
 def _shrinking(rows: Mapping[Day, int], held_rows: Mapping[Day, int]) -> dict[Day, str]:

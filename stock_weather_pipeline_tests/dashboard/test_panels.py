@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stock_weather_pipeline.dashboard.panels import EXPECTED_SESSION_SQL, PANELS, TODAY_SQL, Chart, Panel
+from stock_weather_pipeline.dashboard.panels import EXPECTED_SESSION_SQL, PANELS, TODAY_SQL, Chart, Panel, Section
+from stock_weather_pipeline.dashboard.together import Question, answers
 from stock_weather_pipeline.datasets.contract import Column, ColumnType
 from stock_weather_pipeline.lake.layout import ExternalTable, Layer
 from stock_weather_pipeline.sources.base import PARTITION_DAY
@@ -38,6 +39,16 @@ def test_the_fields_are_the_columns_of_the_answer_with_their_types(finished: Hom
     with finished.opened() as (_, lake, _instance):
         answer = lake.engine.query(week(panel))
     assert [(field.name, field.type.arrow) for field in panel.fields] == [(f.name, f.type) for f in answer.schema]
+
+
+@pytest.mark.parametrize("section", Section)
+def test_panels_asked_together_answer_as_each_does_alone(finished: Home, section: Section) -> None:
+    chosen = {name: panel for name, panel in PANELS.items() if panel.section is section and not panel.reads}
+    questions = {name: Question(panel, week(panel, "2000-01-01", "2100-01-01")) for name, panel in chosen.items()}
+    with finished.opened() as (_, lake, _instance):
+        together = answers(lake, questions)
+        for name, question in questions.items():
+            assert together[name].equals(lake.engine.query(question.sql)), name
 
 
 @EVERY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -22,7 +23,7 @@ def test_a_view_can_be_made_and_queried_before_there_is_any_data(lake: Lake, nam
     views.create(lake, view)
     found = lake.engine.query(f"SELECT * FROM {name}")
     assert (found.num_rows, found.schema.names) == (0, list(view.columns))
-    assert views.rows_per_day(lake, view, [date(2024, 1, 9)]) == {}
+    assert views.read(lake, view, [date(2024, 1, 9)]).per_day == {}
     before = lake.objects.list("catalog/stock_weather/")
     views.create(lake, view)
     assert lake.objects.list("catalog/stock_weather/") == before
@@ -35,7 +36,7 @@ def test_rows_are_counted_for_the_asked_days(lake: Lake) -> None:
     publish(lake, STOCK_PRICES, days, "run")
     view = VIEWS["daily_change"]
     views.create(lake, view)
-    assert views.rows_per_day(lake, view, [days[0], days[3]]) == {
+    assert views.read(lake, view, [days[0], days[3]]).per_day == {
         days[0]: views.DayRows(2, "AAPL"),
         days[3]: views.DayRows(2, "AAPL"),
     }
@@ -48,10 +49,37 @@ def test_the_newest_rows_are_of_one_ticker_in_ascending_order(lake: Lake) -> Non
     publish(lake, STOCK_PRICES, days, "run")
     view = VIEWS["daily_change"]
     views.create(lake, view)
-    rows = views.newest_rows(lake, view, "NVDA", days[-2])
-    assert {row["ticker"] for row in rows} == {"NVDA"}
+    found = views.read(lake, view, [days[-2]])
+    rows = views.newest_rows(lake, view, found)
+    assert {row["ticker"] for row in rows} == {"AAPL"}
     assert [row["trade_date"] for row in rows] == sessions(date(2024, 3, 11), days[-2])
-    assert views.newest_rows(lake, view, "O'NEIL", days[-2]) == []
+    not_sampled = replace(found, sample=found.sample.slice(0, 0))
+    assert views.newest_rows(lake, view, not_sampled) == rows
+    unknown = replace(found, per_day={days[-2]: views.DayRows(1, "O'NEIL")})
+    assert views.newest_rows(lake, view, unknown) == []
+
+
+def test_a_view_is_asked_once_until_what_it_reads_has_changed(lake: Lake) -> None:
+    days = sessions(date(2024, 1, 2), date(2024, 1, 12))
+    view = VIEWS["daily_change"]
+    views.create(lake, view)
+
+    def published(until: date) -> views.ViewRows:
+        some = [day for day in days if day <= until]
+        land_prices(lake, some)
+        type_days(lake, STOCK_PRICES, some)
+        publish(lake, STOCK_PRICES, some, "run")
+        return views.read(lake, view, days)
+
+    first = published(days[2])
+    assert list(first.per_day)
+    assert first.sample.num_rows == 3
+    assert views.read(lake, view, days).sample == first.sample
+    assert len(lake.answers) == 2
+    assert published(days[3]).sample.num_rows == 4
+    changed = replace(view, sql=view.sql.replace("1e2", "1e3"))
+    views.create(lake, changed)
+    assert views.read(lake, view, days).sample["change_pct"] != first.sample["change_pct"]
 
 
 def test_base_tables_are_found_through_views() -> None:

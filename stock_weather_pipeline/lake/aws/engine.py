@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stock_weather_pipeline.errors import QueryError, TransientQueryError
 from stock_weather_pipeline.lake import dialect
@@ -26,6 +26,7 @@ from stock_weather_pipeline.lake.aws.cost import QUERY_COSTS, Ledger, rows, tota
 from stock_weather_pipeline.lake.aws.objects import S3Objects
 from stock_weather_pipeline.lake.interfaces import Output, Spent, StoredDay, StoredObject
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day, ExternalTable, day_of_key, day_path
+from stock_weather_pipeline.lake.parquet_files import first_rows
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ class AthenaEngine:
         if not table.partitioned and None in locations and not self._objects.list(self._key(locations[None])):
             return {}
         return {day: StoredDay(_version(location), location) for day, location in locations.items()}
+
+    def sample(self, table: ExternalTable, day: Day, rows: int) -> list[dict[str, Any]]:
+        location = self._catalog.locations(table, [day]).get(day)
+        files = self._objects.list(self._key(location)) if location else []
+        return first_rows(self._objects.read(files[0].key), rows) if files else []
 
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         oldest = datetime.now(timezone.utc) - safety_age

@@ -13,8 +13,7 @@ from stock_weather_pipeline.layers.audit import audit
 from stock_weather_pipeline.layers.catalog import problems, register, rows_per_day
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import publish
-from stock_weather_pipeline.layers.views import create
-from stock_weather_pipeline.layers.views import rows_per_day as rows_of_view
+from stock_weather_pipeline.layers.views import create, read
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline.views import VIEWS
 from stock_weather_pipeline_tests.lakes import emulated_lake, land_prices
@@ -35,7 +34,7 @@ def calls_of(days: Sequence[date]) -> Counter[tuple[str, str]]:
         assert all(finding.passed for finding in audit(lake, STOCK_PRICES, days, unreadable))
         assert len(publish(lake, STOCK_PRICES, days, "run").changed) == len(days)
         create(lake, VIEWS["daily_change"])
-        assert len(rows_of_view(lake, VIEWS["daily_change"], days)) == len(days)
+        assert len(read(lake, VIEWS["daily_change"], days).per_day) == len(days)
         lake.engine.settle("run", "step")
         found = aws.calls.by_service()
     counted = Counter({(service, name): n for service, calls in found.items() for name, n in calls.items()})
