@@ -147,6 +147,15 @@ class Home:
         }
 
 
+def home_on_aws(folder: Path, url: str) -> Home:
+    """A home whose lake is in the emulated account that the environment leads to."""
+    account = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    buckets = {
+        f"STOCK_WEATHER_{kind.upper()}_BUCKET": f"stock-weather-{kind}" for kind in ("raw", "parquet", "results")
+    }
+    return Home(folder, url, extra={"STOCK_WEATHER_DEPLOYMENT": "aws", **buckets, **account})
+
+
 @contextmanager
 def _inside(folder: Path) -> Iterator[None]:
     before = Path.cwd()

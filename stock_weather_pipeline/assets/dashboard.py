@@ -1,12 +1,10 @@
 """The asset of the page: the charts of what is published, in one HTML file in the lake."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg
 
-from stock_weather_pipeline.assets.reporting import OWNERS, clear_failure
+from stock_weather_pipeline.assets.reporting import OWNERS, accounted
 from stock_weather_pipeline.dashboard import PAGE_ASSET, PAGE_OBJECT
 from stock_weather_pipeline.dashboard.data import read
 from stock_weather_pipeline.dashboard.page import render
@@ -26,8 +24,8 @@ def dashboard_asset() -> dg.AssetsDefinition:
         owners=OWNERS,
         kinds={"html", "plotly"},
     )
-    def asset(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
-        with clear_failure():
+    def asset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        with accounted(lake, context.run.run_id, context.asset_key.to_user_string()) as cost:
             data = read(lake)
             page = render(data)
             lake.objects.write(PAGE_OBJECT, page)
@@ -42,6 +40,7 @@ def dashboard_asset() -> dg.AssetsDefinition:
                 "newest_session": str(data.newest_session),
                 "newest_weather_day": str(data.newest_weather_day),
                 "data": "SIMULATED DATA" if data.simulated else "vendor data",
+                **cost,
             }
         )
 

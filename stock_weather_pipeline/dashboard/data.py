@@ -28,6 +28,8 @@ MOST_TICKERS = 50
 """How many tickers a page holds when none are named; with more in the table, those with the highest turnover."""
 
 _YEARS_SHOWN = 5
+# Athena limits the stages of a query to 150; a panel takes up to twelve.
+_TOGETHER = ({Section.STOCKS}, {Section.WEATHER, Section.STOCK_WEATHER}, {Section.HEALTH})
 # So that the page knows, long after it was written, which sessions have closed since.
 _CALENDAR_AHEAD = timedelta(days=400)
 
@@ -126,11 +128,11 @@ def _there(lake: Lake) -> _There:
 def _answers(
     lake: Lake, tickers: Sequence[str], locations: Sequence[str], start: date | None, end: date | None
 ) -> dict[str, Answer]:
-    """What comes of every panel; those of a section are asked together."""
+    """What comes of every panel; those of some sections are asked together."""
     if start is None:
         return dict.fromkeys(PANELS, Answer(missing="Nothing is published yet."))
     found: dict[str, Answer] = {}
-    questions: dict[Section, dict[str, Question]] = {section: {} for section in Section}
+    questions: list[dict[str, Question]] = [{} for _ in _TOGETHER]
     known: dict[tuple[str | None, str], bool] = {}
     for name, panel in PANELS.items():
         sql = panel.statement(
@@ -144,9 +146,10 @@ def _answers(
         if absent:
             found[name] = Answer(missing=f"{', '.join(absent)} is not published yet.")
         else:
-            questions[panel.section][name] = Question(panel, sql)
-    for of_section in questions.values():
-        found.update(_asked(lake, of_section))
+            number = next(n for n, sections in enumerate(_TOGETHER) if panel.section in sections)
+            questions[number][name] = Question(panel, sql)
+    for asked_together in questions:
+        found.update(_asked(lake, asked_together))
     return {name: found[name] for name in PANELS}
 
 

@@ -18,6 +18,7 @@ from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.layers.audit import CHECKS, audit
+from stock_weather_pipeline.layers.catalog import register
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import publish
 from stock_weather_pipeline.partitions import PartitionSet
@@ -235,3 +236,15 @@ def test_a_check_executed_alone_judges_every_landed_day(published: Lake) -> None
     land_weather(published, [date(2024, 6, 8)])
     assert landed_days(published, PartitionSet.SESSIONS) == [MONDAY, TUESDAY]
     assert landed_days(published, PartitionSet.DAYS) == [date(2024, 6, 8)]
+
+
+@pytest.mark.parametrize("expected", [["NVDA", "AMD"], []])
+def test_one_file_is_counted_like_several(lake: Lake, expected: list[str]) -> None:
+    put_csv(lake, STOCK_PRICES, MONDAY, [bar(MONDAY), bar(MONDAY), bar(MONDAY, "IBM"), bar(MONDAY, "Z,\n'\"")])
+    put_csv(lake, STOCK_PRICES, TUESDAY, [bar(TUESDAY)])
+    register(lake, STOCK_PRICES)
+    several = raw._rows_of_entities(lake, STOCK_PRICES, DAYS, expected)
+    absent = raw._absent(lake, STOCK_PRICES, DAYS, expected)
+    for day in DAYS:
+        assert raw._rows_of_entities(lake, STOCK_PRICES, [day], expected)[day] == several[day]
+        assert raw._absent(lake, STOCK_PRICES, [day], expected)[day] == absent[day]

@@ -42,7 +42,7 @@ def glue_tables(session: AwsSession, objects: S3Objects) -> IcebergTables:
 
         properties = {
             "warehouse": objects.uri(PREFIX),
-            "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+            "py-io-impl": "stock_weather_pipeline.lake.aws.file_io.MetadataOnceFileIO",
             "s3.region": session.region,
             "s3.connect-timeout": str(CONNECT_TIMEOUT_S),
             "s3.request-timeout": str(READ_TIMEOUT_S),

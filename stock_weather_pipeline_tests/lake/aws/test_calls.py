@@ -1,10 +1,11 @@
-"""How often AWS is called does not grow with the number of days, beyond one PUT for each raw file."""
+"""How often AWS is called: few queries for a day, and no more calls for more days, beyond one PUT for each raw file."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,18 @@ from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import publish
 from stock_weather_pipeline.layers.views import create, read
 from stock_weather_pipeline.partitions import sessions
+from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline.views import VIEWS
+from stock_weather_pipeline_tests.homes import home_on_aws
 from stock_weather_pipeline_tests.lakes import emulated_lake, land_prices
 
 # How often a running query is asked after depends on how long it takes.
 _POLLING = ("athena", "GetQueryExecution")
 _RAW_FILE = ("s3", "PutObject")
+
+# Eight create the views, and two times six are of the reference tables, which are refreshed once a day.
+FIRST_DAY_QUERIES = 49
+NEXT_DAY_QUERIES = 29
 
 
 def calls_of(days: Sequence[date]) -> Counter[tuple[str, str]]:
@@ -40,6 +47,21 @@ def calls_of(days: Sequence[date]) -> Counter[tuple[str, str]]:
     counted = Counter({(service, name): n for service, calls in found.items() for name, n in calls.items()})
     del counted[_POLLING]
     return counted
+
+
+@pytest.mark.timeout(900)
+def test_a_day_of_both_datasets_asks_few_queries_from_raw_to_the_page(vendor: Sandbox, tmp_path: Path) -> None:
+    with emulated_lake() as (_, aws):
+        home = home_on_aws(tmp_path, vendor.url)
+
+        def queries_of(day: str) -> int:
+            aws.calls.reset()
+            result = home.invoke("run", "--start", day, "--end", day)
+            assert result.exit_code == 0, result.output
+            return aws.calls.count("athena", "StartQueryExecution")
+
+        assert queries_of("2024-06-03") <= FIRST_DAY_QUERIES
+        assert queries_of("2024-06-04") <= NEXT_DAY_QUERIES
 
 
 def grown(few: Counter[tuple[str, str]], many: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:

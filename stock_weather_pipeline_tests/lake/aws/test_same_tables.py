@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from stock_weather_pipeline.sandbox import Sandbox
-from stock_weather_pipeline_tests.homes import Home
+from stock_weather_pipeline_tests.homes import Home, home_on_aws
 from stock_weather_pipeline_tests.lakes import emulated_lake
-
-_AWS = {
-    "STOCK_WEATHER_DEPLOYMENT": "aws",
-    "STOCK_WEATHER_RAW_BUCKET": "stock-weather-raw",
-    "STOCK_WEATHER_PARQUET_BUCKET": "stock-weather-parquet",
-    "STOCK_WEATHER_RESULTS_BUCKET": "stock-weather-results",
-}
 
 
 @pytest.mark.timeout(900)
 def test_a_run_on_aws_leaves_the_tables_of_a_run_on_a_folder(finished: Home, vendor: Sandbox, tmp_path: Path) -> None:
     with emulated_lake() as (lake, _):
-        account = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-        home = Home(tmp_path, vendor.url, extra={**_AWS, **account})
+        home = home_on_aws(tmp_path, vendor.url)
         result = home.invoke("run", "--start", "2024-06-03", "--end", "2024-06-07")
         assert result.exit_code == 0, result.output
         assert "Tables are in s3://stock-weather-parquet" in result.stdout
@@ -31,7 +22,7 @@ def test_a_run_on_aws_leaves_the_tables_of_a_run_on_a_folder(finished: Home, ven
         assert home.materialized("views", "macd") == finished.materialized("views", "macd")
         steps = lake.rows("SELECT step, sum(cost_usd) AS usd FROM stock_weather_parquet.query_costs GROUP BY step")
         costs = {row["step"]: row["usd"] for row in steps}
-        assert {"parquet/weather", "prod/stock_prices", "views/macd", "checks of views/macd"} <= set(costs)
+        assert {"parquet/weather", "prod/stock_prices", "views/macd", "checks of views/stock_weather"} <= set(costs)
         assert all(usd > 0 for usd in costs.values())
         with home.opened() as (_settings, _lake, instance):
             import dagster as dg
