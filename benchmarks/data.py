@@ -36,6 +36,11 @@ def tickers(count: int) -> list[str]:
     return [f"T{number:05d}" for number in range(count)]
 
 
+def listed_tickers(count: int) -> list[str]:
+    """Tickers that the sandbox takes for real ones, up to 676."""
+    return [f"Z{chr(65 + number // 26)}{chr(65 + number % 26)}A" for number in range(count)]
+
+
 def market_file(folder: Path, ticker_count: int, days: Sequence[date]) -> Path:
     """The Arrow file of a bar for each ticker and day; made once for a folder and size."""
     path = folder / f"market_{ticker_count}_{len(days)}.arrow"

@@ -7,6 +7,7 @@ Athena may take it. When a statement runs, its state and its result's delivery b
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 import uuid
@@ -108,6 +109,10 @@ class StatementRun:
         """Raises QueryFailedError, ScanLimitError, or duckdb.InterruptException once stopped."""
         try:
             self._connection.execute("SET TimeZone = 'UTC'")
+            # A table that a statement names twice is read twice by Athena.
+            self._connection.execute(
+                "SET disabled_optimizers = 'common_subplan'; SET enable_external_file_cache = false"
+            )
             outcome = self._dispatched(sql, fail_halfway)
         except SqlNotAllowedError as error:
             name = "SYNTAX_ERROR" if isinstance(error.__cause__, SqlglotError) else "NOT_SUPPORTED"
@@ -156,7 +161,12 @@ class StatementRun:
         columns = tuple(
             _result_column(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)
         )
-        return relation.to_arrow_table(), columns
+        self._connection.execute("SET enable_profiling = 'no_output'")
+        result = relation.to_arrow_table()
+        self._scanned_bytes = _bytes_read(self._connection)
+        if self._scan_limit is not None and self._scanned_bytes > self._scan_limit:
+            raise ScanLimitError(f"Bytes scanned limit was exceeded ({self._scan_limit} bytes)")
+        return result, columns
 
     def _unload(self, unload: Unload, fail_halfway: bool) -> Outcome:
         location = unload.location.rstrip("/") + "/"
@@ -202,6 +212,8 @@ class StatementRun:
     def _translated(self, sql: str, database: str) -> str:
         """DuckDB's SQL, once every table it reads is there as a view of the connection."""
         expression = dialect.parse(sql)
+        for shared in expression.find_all(exp.CTE):
+            shared.set("materialized", False)  # Athena reads for each use
         references = dialect.table_references(expression)
         unqualified = {name for table_database, name in references if table_database is None}
         for table in expression.find_all(exp.Table):
@@ -229,9 +241,7 @@ class StatementRun:
         else:
             table = self._catalog.table(database, name)
             partitions = _pruned(expression, database, name, table)
-            self._scanned_bytes += table.register(self._connection, qualified, partitions)
-            if self._scan_limit is not None and self._scanned_bytes > self._scan_limit:
-                raise ScanLimitError(f"Bytes scanned limit was exceeded ({self._scan_limit} bytes)")
+            table.register(self._connection, qualified, partitions)
         self._schema[database, name] = self._described(qualified)
 
     def _described(self, qualified: str) -> dict[str, str]:
@@ -250,6 +260,13 @@ class StatementRun:
                 f"VIEW_IS_STALE: View 'awsdatacatalog.{name}' is stale or in invalid state: created with "
                 f"{list(declared)}, it now gives {found}"
             )
+
+
+def _bytes_read(connection: duckdb.DuckDBPyConnection) -> int:
+    """Bytes that the last query has read of files: like Athena, of the columns and row groups it needs."""
+    told = json.loads(connection.get_profiling_information())
+    # There is nothing to tell when no file was read but for its number of rows.
+    return int(told.get("io", {}).get("total_bytes_read", 0))
 
 
 def parsed_unload(sql: str) -> Unload | None:

@@ -130,15 +130,15 @@ class GlueTable:
             for partition in self._table.partitions.values()
         ]
 
-    def register(self, connection: duckdb.DuckDBPyConnection, name: str, partitions: Sequence[Partition]) -> int:
-        """Make the DuckDB view `name` over these partitions. Returns the bytes of their files."""
+    def register(self, connection: duckdb.DuckDBPyConnection, name: str, partitions: Sequence[Partition]) -> None:
+        """Make the DuckDB view `name` over these partitions."""
         files = {file: partition for partition in partitions for file in partition.files}
         paths = {str(self._storage.local_copy(file)): partition for file, partition in files.items()}
         every = [*self.columns, *self.partition_columns]
         if not paths:
             empty = ", ".join(f'CAST(NULL AS {c.duckdb_type}) AS "{c.name}"' for c in every)
             connection.execute(f"CREATE VIEW {name} AS SELECT {empty} WHERE false")
-            return 0
+            return
         listed = "[" + ", ".join(f"'{path}'" for path in paths) + "]"
         source = self._csv_sql(listed) if self.is_csv else self._parquet_sql(connection, listed)
         selected = ", ".join(f'files."{c.name}"' for c in self.columns)
@@ -158,7 +158,6 @@ class GlueTable:
         else:
             sql = f"SELECT {selected} FROM ({source}) AS files"
         connection.execute(f"CREATE VIEW {name} AS {sql}")
-        return sum(self._storage.size(file) for file in files)
 
     def _csv_sql(self, listed: str) -> str:
         for column in self.columns:

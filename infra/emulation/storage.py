@@ -32,9 +32,6 @@ class Storage:
         """Raises FileNotFoundError where there is no such object."""
         return bytes(self._key(uri).value)
 
-    def size(self, uri: str) -> int:
-        return int(self._key(uri).size)
-
     def exists(self, uri: str) -> bool:
         try:
             self._key(uri)
