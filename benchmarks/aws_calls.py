@@ -66,8 +66,10 @@ class Account:
             self.s3.create_bucket(Bucket=bucket)
         for database in (*DATABASES, _PLAIN):
             self.glue.create_database(DatabaseInput={"Name": database})
-        place = {"OutputLocation": f"s3://{BUCKETS['results']}/athena/"}
-        self.athena.create_work_group(Name=WORKGROUP, Configuration={"ResultConfiguration": place})
+        results = f"s3://{BUCKETS['results']}/athena/"
+        self.athena.create_work_group(
+            Name=WORKGROUP, Configuration={"ResultConfiguration": {"OutputLocation": results}}
+        )
 
     def used_by(self, action: Callable[[], object]) -> Usage:
         """What the action asks of the account. Queries that define views scan nothing and are free."""

@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 VERSIONED = ("dagster", "duckdb", "pyarrow", "pyiceberg", "pandas", "polars", "TA-Lib", "dlt")
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True)
@@ -82,25 +83,24 @@ def timed(action: Callable[[], object]) -> Callable[[], Sample]:
 def child(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Sample:
     """Runs a command from a cold process. A JSON object in its last line of output is taken as parts of the time, in
     seconds. Raises RuntimeError with its output when it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        list(command),
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    output = process.stdout.read()
-    process.stdout.close()
-    # wait4 and not wait: it tells the memory of this child alone.
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{output[-4000:]}")
-    kibibyte = 1 if sys.platform == "darwin" else 1024
-    return Sample(seconds, usage.ru_maxrss * kibibyte, _parts(output))
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as reports:
+        try:
+            launched = subprocess.run(
+                [sys.executable, "-I", "-S", str(_LAUNCHER), str(write), *command],
+                env={**os.environ, **(environment or {})},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                pass_fds=[write],
+            )
+        finally:
+            os.close(write)
+        report = json.loads(reports.read() or "{}")
+    if launched.returncode != 0 or report.get("exit_code") != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{launched.stdout[-4000:]}")
+    return Sample(report["seconds"], report["peak_bytes"], _parts(launched.stdout))
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks import (
+    aws_calls,
     backfill,
     data,
     empty,
@@ -66,6 +68,13 @@ def test_a_child_tells_its_memory_and_its_parts_and_its_failure_is_an_error() ->
     assert sample.peak_bytes > block
     with pytest.raises(RuntimeError, match="no such luck"):
         child([sys.executable, "-c", "raise SystemExit('no such luck')"])
+
+
+def test_the_memory_of_a_small_child_is_its_own_and_not_that_of_the_process_that_started_it() -> None:
+    measure = "from benchmarks.measuring import child; print(child([sys.executable, '-c', 'pass']).peak_bytes)"
+    big = f"import sys; kept = b'x' * (400 * 1024**2); {measure}"
+    told = subprocess.run([sys.executable, "-c", big], capture_output=True, text=True, check=True).stdout
+    assert 1024**2 < int(told) < 100 * 1024**2
 
 
 def test_the_simulated_market_has_a_possible_bar_for_each_ticker_and_day_and_is_always_the_same(tmp_path: Path) -> None:
@@ -168,8 +177,9 @@ def test_vendor_calls_are_counted_by_the_server() -> None:
         (backfill.main, ["--first", "2025-12-30", "--last", "2025-12-31", "--rounds", "1"], "stock / batched"),
         (one_day.main, ["--history", "1", "--rounds", "1"], "ours / empty"),
         (start_up.main, ["--rounds", "1"], "status / import dagster"),
+        (aws_calls.main, ["--tickers", "1", "--sessions", "2"], "ours / plain"),
     ],
-    ids=["sp500", "market", "indicators", "backfill", "one_day", "start_up"],
+    ids=["sp500", "market", "indicators", "backfill", "one_day", "start_up", "aws_calls"],
 )
 def test_a_script_runs_at_a_tiny_size_and_prints_its_comparison(main: object, words: list[str], expected: str) -> None:
     assert callable(main)
