@@ -203,7 +203,7 @@ def compare(ticker_count: int, session_count: int) -> dict[str, tuple[Usage, Usa
     from stock_weather_pipeline.settings import load_settings
 
     *days, newest = data.sessions(session_count + 1)
-    tickers = data.listed_tickers(ticker_count)
+    tickers = data.listed_tickers(ticker_count, days[0])
     with tempfile.TemporaryDirectory() as folder, emulated_aws() as aws:
         variables = {
             **environment(Path(folder), days[0]),

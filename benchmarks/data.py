@@ -1,4 +1,4 @@
-"""Bars of a market of any size, made without a vendor: a random walk, the same for the same size.
+"""Bars of a market without a vendor: a random walk of any size, the same for the same size, or recorded ones.
 
 Kept in an Arrow file in the form a source delivers (strings, then the day), in chunks of whole sessions, so that every
 subject reads the same rows and making them is not measured.
@@ -6,7 +6,7 @@ subject reads the same rows and making them is not measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stock_weather_pipeline.datasets import STOCK_PRICES
+from stock_weather_pipeline.errors import UsageError
 from stock_weather_pipeline.partitions import PartitionSet
+from stock_weather_pipeline.sandbox.feed import Market
+from stock_weather_pipeline.sandbox.replay import replay_feed
+from stock_weather_pipeline.sandbox.simulated import SimulatedMarket
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 
 LAST = date(2025, 12, 31)
@@ -36,9 +40,9 @@ def tickers(count: int) -> list[str]:
     return [f"T{number:05d}" for number in range(count)]
 
 
-def listed_tickers(count: int) -> list[str]:
-    """Tickers that the sandbox takes for real ones, up to 676."""
-    return [f"Z{chr(65 + number // 26)}{chr(65 + number % 26)}A" for number in range(count)]
+def listed_tickers(count: int, day: date) -> list[str]:
+    """Tickers that the sandbox has bars of from `day` on, well-known ones first; there are some hundred."""
+    return [ticker for ticker, _ in SimulatedMarket().grouped(day)][:count]
 
 
 def market_file(folder: Path, ticker_count: int, days: Sequence[date]) -> Path:
@@ -46,13 +50,28 @@ def market_file(folder: Path, ticker_count: int, days: Sequence[date]) -> Path:
     path = folder / f"market_{ticker_count}_{len(days)}.arrow"
     if path.exists():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-        for chunk in _chunks(ticker_count, days):
-            writer.write_batch(chunk)
-    unfinished.rename(path)
+    _write(path, _chunks(ticker_count, days))
     return path
+
+
+def recorded_file(folder: Path, recorded: Path, days: Sequence[date]) -> Path:
+    """The Arrow file of these sessions' bars in a folder that the sandbox replays (`stock-weather sandbox --data`).
+
+    Raises UsageError for a folder that cannot be replayed, or holds no bar of these days.
+    """
+    market = replay_feed(recorded).market
+    path = folder / "recorded.arrow"
+    sessions_per_chunk = 500
+    starts = range(0, len(days), sessions_per_chunk)
+    _write(path, (_recorded(market, days[start : start + sessions_per_chunk]) for start in starts))
+    if not row_count(path):
+        raise UsageError(f"{recorded} holds no bar from {days[0]} to {days[-1]}: choose another --last.")
+    return path
+
+
+def row_count(path: Path) -> int:
+    """How many bars a file holds."""
+    return sum(chunk.num_rows for chunk in chunks(path))
 
 
 def chunks(path: Path) -> Iterator[pa.Table]:
@@ -61,6 +80,31 @@ def chunks(path: Path) -> Iterator[pa.Table]:
         reader = pa.ipc.open_file(file)
         for number in range(reader.num_record_batches):
             yield pa.Table.from_batches([reader.get_batch(number)])
+
+
+def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    unfinished.rename(path)
+
+
+def _recorded(market: Market, days: Sequence[date]) -> pa.RecordBatch:
+    """Bars in the form in which a source delivers them, by day and ticker."""
+    bars = [(ticker, bar) for day in days for ticker, bar in sorted(market.grouped(day))]
+    columns = {
+        "ticker": pa.array([ticker for ticker, _ in bars], pa.string()),
+        "trade_date": pa.array([bar.day.isoformat() for _, bar in bars], pa.string()),
+        PARTITION_DAY: pa.array([bar.day for _, bar in bars], pa.date32()),
+        **{
+            name: pa.array([None if value is None else str(value) for value in values], pa.string())
+            for name in ("open", "high", "low", "close", "volume", "vwap", "transactions")
+            for values in [[getattr(bar, name) for _, bar in bars]]
+        },
+    }
+    return pa.record_batch([columns[name] for name in _SCHEMA.names], schema=_SCHEMA)
 
 
 def _chunks(ticker_count: int, days: Sequence[date]) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import data
 from benchmarks.measuring import Result, report, verdict
@@ -30,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--rounds", type=int, default=1)
     chosen = parser.parse_args(arguments)
     sizes = [1, *(int(years) * chosen.sessions_per_year for years in chosen.years.split(","))]
-    measured = {size: compare(chosen.tickers, size, chosen.rounds, ("ours", "bare")) for size in sizes}
+    measured = {}
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            market = data.market_file(Path(folder), chosen.tickers, data.sessions(size))
+            measured[size] = compare(market, chosen.rounds, ("ours", "bare"))
     lines = []
     for size, (ours, bare) in measured.items():
         lines += [report(f"{size} sessions, {size * chosen.tickers:,} rows", [ours, bare], "bare")]

@@ -28,6 +28,7 @@ from benchmarks import (
 from benchmarks.measuring import Result, Sample, Subject, alternate, child, report, verdict
 from stock_weather_pipeline.automation.instance import shared_file
 from stock_weather_pipeline.automation.jobs import JOB_ASSETS
+from stock_weather_pipeline.errors import UsageError
 
 # BackfillPolicy is marked beta; the version is pinned.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
@@ -99,6 +100,27 @@ def test_all_three_ways_publish_every_row(tmp_path: Path) -> None:
     sample = pipelines.measure("dlt", tmp_path / "dlt", source)
     assert list(sample.parts) == ["raw", "prod"]
     assert sum(pq_rows(path) for path in (tmp_path / "dlt" / "prod").rglob("stock_prices/data/**/*.parquet")) == 12
+
+
+def test_recorded_bars_are_those_of_the_files_on_the_chosen_sessions(tmp_path: Path) -> None:
+    (tmp_path / "stocks").mkdir()
+    lines = ["ticker,date,open,high,low,close,volume"]
+    lines += [f"{ticker},2024-06-0{day},10.5,12,9,11,1500" for day in range(3, 10) for ticker in ("NVDA", "AMD")]
+    (tmp_path / "stocks" / "index.csv").write_text("\n".join(lines))
+    path = data.recorded_file(tmp_path / "made", tmp_path, data.sessions(2, date(2024, 6, 9)))
+    (rows,) = data.chunks(path)
+    assert data.row_count(path) == 4
+    assert [(row["trade_date"], row["ticker"], row["open"], row["vwap"]) for row in rows.to_pylist()] == [
+        ("2024-06-06", "AMD", "10.5", None),
+        ("2024-06-06", "NVDA", "10.5", None),
+        ("2024-06-07", "AMD", "10.5", None),
+        ("2024-06-07", "NVDA", "10.5", None),
+    ]
+    assert "4 rows, recorded, 2024-06-06 to 2024-06-07" in sp500.main(
+        ["--data", str(tmp_path), "--last", "2024-06-09", "--sessions", "2", "--rounds", "1"]
+    )
+    with pytest.raises(UsageError, match="no bar from 2025"):
+        data.recorded_file(tmp_path / "made", tmp_path, data.sessions(2))
 
 
 def pq_rows(path: Path) -> int:
