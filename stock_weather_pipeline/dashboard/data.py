@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 MOST_TICKERS = 50
 """How many tickers a page holds when none are named; with more in the table, those with the highest turnover."""
 
+TOGETHER = ({Section.STOCKS}, {Section.WEATHER, Section.STOCK_WEATHER}, {Section.HEALTH})
+"""Sections whose panels are asked in one query. Athena limits its stages to 150, and a panel takes up to twelve."""
+
 _YEARS_SHOWN = 5
-# Athena limits the stages of a query to 150; a panel takes up to twelve.
-_TOGETHER = ({Section.STOCKS}, {Section.WEATHER, Section.STOCK_WEATHER}, {Section.HEALTH})
 # So that the page knows, long after it was written, which sessions have closed since.
 _CALENDAR_AHEAD = timedelta(days=400)
 
@@ -132,7 +133,7 @@ def _answers(
     if start is None:
         return dict.fromkeys(PANELS, Answer(missing="Nothing is published yet."))
     found: dict[str, Answer] = {}
-    questions: list[dict[str, Question]] = [{} for _ in _TOGETHER]
+    questions: list[dict[str, Question]] = [{} for _ in TOGETHER]
     known: dict[tuple[str | None, str], bool] = {}
     for name, panel in PANELS.items():
         sql = panel.statement(
@@ -146,7 +147,7 @@ def _answers(
         if absent:
             found[name] = Answer(missing=f"{', '.join(absent)} is not published yet.")
         else:
-            number = next(n for n, sections in enumerate(_TOGETHER) if panel.section in sections)
+            number = next(n for n, sections in enumerate(TOGETHER) if panel.section in sections)
             questions[number][name] = Question(panel, sql)
     for asked_together in questions:
         found.update(_asked(lake, asked_together))

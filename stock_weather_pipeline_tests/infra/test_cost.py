@@ -9,7 +9,10 @@ import pytest
 
 from infra.__main__ import main
 from infra.cost import PRICES_AS_OF, TICKERS, Prices, Usage, monthly, table
+from stock_weather_pipeline.dashboard.data import TOGETHER
+from stock_weather_pipeline.dashboard.panels import PANELS
 from stock_weather_pipeline_tests.infra.templates import INFRA, load, of_kind
+from stock_weather_pipeline_tests.lake.aws.test_calls import NEXT_DAY_QUERIES
 
 DOCUMENT = (INFRA.parent / "docs" / "aws.md").read_text(encoding="utf-8")
 
@@ -25,10 +28,17 @@ def test_only_storage_queries_and_delivery_grow_with_tickers() -> None:
 
 
 def test_a_query_costs_no_less_than_its_minimum() -> None:
-    usage = replace(Usage(), table_scans_a_day=0, dashboard_queries=1)
-    more = replace(usage, dashboard_queries=2)
+    usage = replace(Usage(), scanning_queries_a_day=0, dashboard_openings=1, queries_an_opening=1)
+    more = replace(usage, queries_an_opening=2)
     a_query = monthly(1, usage=more)["Athena"] - monthly(1, usage=usage)["Athena"]
     assert a_query == pytest.approx(10e6 / 1e12 * 5.0)
+
+
+def test_the_queries_are_those_that_are_counted() -> None:
+    of_a_page = len(TOGETHER) + 1
+    assert Usage().queries_a_day == NEXT_DAY_QUERIES + 2 * 6 + of_a_page
+    variables = 2
+    assert Usage().queries_an_opening == len(PANELS) + variables
 
 
 def test_athena_is_billed_by_what_is_scanned() -> None:
