@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from stock_weather_pipeline.automation.work import Work
+from stock_weather_pipeline.layers.chunks import MOST_BYTES
 from stock_weather_pipeline.sources.base import FetchPlan
 
 MARKET_TICKERS = 11_000
@@ -25,7 +27,8 @@ PROD_BYTES_PER_ROW = 60
 FILE_BYTES_PER_DAY = 2 * 4096
 DAGSTER_BYTES_PER_PARTITION = 10_000
 MEMORY_BYTES = 400 * 1024**2
-MEMORY_BYTES_PER_ROW = 550
+MEMORY_BYTES_PER_ROW = 900
+"""Of the rows that are worked on together: a part of the range."""
 
 LONGEST_MINUTES = 24 * 60
 """Dagster ends a run after a day."""
@@ -33,9 +36,13 @@ LONGEST_MINUTES = 24 * 60
 
 @dataclass(frozen=True)
 class Need:
-    """What a run takes: rows, bytes on disk when it is done, bytes of memory at its peak, minutes at the quota."""
+    """What a run takes: rows, bytes on this disk when it is done, bytes of memory at its peak, minutes at the quota.
+
+    `rows_at_once` are those of the largest part, which are in memory together.
+    """
 
     rows: int
+    rows_at_once: int
     disk_bytes: int
     memory_bytes: int
     minutes: float
@@ -49,15 +56,23 @@ class Room:
     memory_bytes: int | None
 
 
-def need(work: Work, plan: FetchPlan, entities: int) -> Need:
-    """Of a ranged run from raw on. `entities` is the number of tickers or locations."""
-    rows = entities * sum(work.dataset.rows_per_entity(day) for day in work.days)
-    per_row = RAW_BYTES_PER_ROW + PARQUET_BYTES_PER_ROW + PROD_BYTES_PER_ROW
-    per_day = FILE_BYTES_PER_DAY + DAGSTER_BYTES_PER_PARTITION * len(work.chain)
+def need(work: Work, plan: FetchPlan, entities: int, *, lake_is_here: bool) -> Need:
+    """Of a ranged run from raw on. `entities` is the number of tickers or locations; `lake_is_here`: on this disk."""
+    rows_of_months: Counter[tuple[int, int]] = Counter()
+    for day in work.days:
+        rows_of_months[day.year, day.month] += entities * work.dataset.rows_per_entity(day)
+    rows = rows_of_months.total()
+    # Parts are whole months, as many as have the bytes of one part.
+    rows_at_once = min(rows, max(MOST_BYTES // RAW_BYTES_PER_ROW, *rows_of_months.values()))
+    disk_bytes = DAGSTER_BYTES_PER_PARTITION * len(work.chain) * len(work.days)
+    if lake_is_here:
+        disk_bytes += rows * (RAW_BYTES_PER_ROW + PARQUET_BYTES_PER_ROW + PROD_BYTES_PER_ROW)
+        disk_bytes += len(work.days) * FILE_BYTES_PER_DAY
     return Need(
         rows=rows,
-        disk_bytes=rows * per_row + len(work.days) * per_day,
-        memory_bytes=MEMORY_BYTES + MEMORY_BYTES_PER_ROW * rows,
+        rows_at_once=rows_at_once,
+        disk_bytes=disk_bytes,
+        memory_bytes=MEMORY_BYTES + MEMORY_BYTES_PER_ROW * rows_at_once,
         minutes=plan.minutes,
     )
 
@@ -86,7 +101,7 @@ def warnings(work: Work, needed: Need, there: Room) -> Iterator[str]:
         days = _days_that_fit(work, needed, there.memory_bytes)
         advice = f"run ranges of at most {days} days" if days else "run fewer tickers"
         yield (
-            f"{what} needs about {_size(needed.memory_bytes)} of memory ({needed.rows:,} rows) and "
+            f"{what} needs about {_size(needed.memory_bytes)} of memory ({needed.rows_at_once:,} rows at once) and "
             f"{_size(there.memory_bytes)} are available: {advice}."
         )
 

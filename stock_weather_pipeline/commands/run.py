@@ -124,8 +124,10 @@ class _Progress:
                 soft_wrap=True,
             )
         entities = self._vendors.entities(work.dataset, work.entities)
-        needed = capacity.need(work, plan, capacity.MARKET_TICKERS if entities is None else len(entities))
-        for sentence in capacity.warnings(work, needed, capacity.room(self._vendors.settings.data_home)):
+        settings = self._vendors.settings
+        rows_per_day = capacity.MARKET_TICKERS if entities is None else len(entities)
+        needed = capacity.need(work, plan, rows_per_day, lake_is_here=settings.deployment == "local")
+        for sentence in capacity.warnings(work, needed, capacity.room(settings.data_home)):
             self._console.print("[bold yellow]warning[/]", sentence, soft_wrap=True)
 
     def started(self, what: str, steps: int) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from stock_weather_pipeline.automation.work import Work, chain_of
 from stock_weather_pipeline.commands import capacity
-from stock_weather_pipeline.commands.capacity import Need, Room, need, room, warnings
+from stock_weather_pipeline.commands.capacity import Need, Room, room, warnings
 from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER
+from stock_weather_pipeline.layers.chunks import MOST_BYTES
 from stock_weather_pipeline.partitions import PartitionSet
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline.sources.base import FetchPlan
@@ -19,6 +20,10 @@ YEARS = tuple(PartitionSet.SESSIONS.days(date(2019, 1, 2), date(2023, 12, 29)))
 MARKET = Work(STOCK_PRICES, YEARS, chain_of(STOCK_PRICES))
 PLAN = FetchPlan(len(YEARS), 0.0, "")
 ENDLESS = Room(10**15, 10**15)
+
+
+def need(work: Work, plan: FetchPlan, entities: int, lake_is_here: bool = True) -> Need:
+    return capacity.need(work, plan, entities, lake_is_here=lake_is_here)
 
 
 def test_rows_are_those_of_every_entity_on_every_day() -> None:
@@ -34,6 +39,26 @@ def test_a_longer_range_and_more_entities_never_need_less() -> None:
         assert larger.memory_bytes > small.memory_bytes
 
 
+def test_memory_is_that_of_a_part_however_long_the_range_is() -> None:
+    year, years = (need(Work(STOCK_PRICES, days, MARKET.chain), PLAN, 11_000) for days in (YEARS[:252], YEARS))
+    assert years.rows > 4 * year.rows
+    assert years.memory_bytes == year.memory_bytes < 1_300_000_000
+    assert years.rows_at_once * capacity.RAW_BYTES_PER_ROW <= MOST_BYTES
+
+
+def test_a_month_that_is_larger_than_a_part_is_one_part() -> None:
+    day = Work(STOCK_PRICES, YEARS[:1], MARKET.chain)
+    assert need(day, PLAN, 5_000_000).rows_at_once == 5_000_000
+    assert need(MARKET, PLAN, 50_000).rows_at_once == 50_000 * 23
+
+
+def test_what_goes_to_s3_takes_no_disk_here() -> None:
+    here, there = (need(MARKET, PLAN, 11_000, lake_is_here=here) for here in (True, False))
+    assert here.disk_bytes > 2_000_000_000
+    assert there.disk_bytes == capacity.DAGSTER_BYTES_PER_PARTITION * len(YEARS) * len(MARKET.chain)
+    assert (there.rows, there.memory_bytes) == (here.rows, here.memory_bytes)
+
+
 def test_what_fits_is_not_warned_of() -> None:
     assert list(warnings(MARKET, need(MARKET, PLAN, 11_000), ENDLESS)) == []
     assert list(warnings(MARKET, need(MARKET, PLAN, 11_000), Room(None, None))) == []
@@ -46,14 +71,14 @@ def test_a_plan_longer_than_a_run_may_take_says_so() -> None:
 
 
 def test_a_disk_that_is_too_small_is_told_with_both_sizes() -> None:
-    (sentence,) = warnings(MARKET, Need(1, 5_000_000_000, 0, 0.0), replace(ENDLESS, disk_bytes=20_000_000))
+    (sentence,) = warnings(MARKET, Need(1, 1, 5_000_000_000, 0, 0.0), replace(ENDLESS, disk_bytes=20_000_000))
     assert "needs about 5.0 GB of disk and 20 MB are free" in sentence
     assert "STOCK_WEATHER_HOME" in sentence
 
 
 def test_memory_that_is_too_small_is_told_with_a_range_that_fits() -> None:
     needed = need(MARKET, PLAN, 11_000)
-    there = replace(ENDLESS, memory_bytes=capacity.MEMORY_BYTES + needed.memory_bytes // 4)
+    there = replace(ENDLESS, memory_bytes=needed.memory_bytes * 3 // 4)
     (sentence,) = warnings(MARKET, needed, there)
     days = int(sentence.rpartition("at most ")[2].partition(" ")[0])
     fits = Work(STOCK_PRICES, YEARS[:days], MARKET.chain)
