@@ -26,8 +26,8 @@ PROD_BYTES_PER_ROW = 60
 # A small file takes a block of the disk: the raw CSV, and the Parquet file with its footer.
 FILE_BYTES_PER_DAY = 2 * 4096
 DAGSTER_BYTES_PER_PARTITION = 10_000
-MEMORY_BYTES = 400 * 1024**2
-MEMORY_BYTES_PER_ROW = 900
+MEMORY_BYTES = 500 * 1024**2
+MEMORY_BYTES_PER_ROW = 800
 """Of the rows that are worked on together: a part of the range."""
 
 LONGEST_MINUTES = 24 * 60
