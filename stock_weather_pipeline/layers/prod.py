@@ -156,8 +156,11 @@ def _candidate_and_held(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> tu
         f"SELECT *, FALSE AS held FROM ({_candidate_sql(dataset, days)}) "
         f"UNION ALL SELECT *, TRUE AS held FROM ({prod_rows_sql(dataset, days)})"
     )
-    rows = both.drop_columns(["held"])
-    return rows.filter(pc.invert(both["held"])), rows.filter(both["held"])
+    rows, held = both.drop_columns(["held"]), both["held"]
+    if not pc.any(held).as_py():
+        # Nothing is held of a part that is published for the first time: the largest ones are not copied.
+        return rows, rows.slice(0, 0)
+    return rows.filter(pc.invert(held)), rows.filter(held)
 
 
 def _candidate_sql(dataset: Dataset, days: Sequence[Day]) -> str:
