@@ -211,7 +211,7 @@ class StatementRun:
 
     def _translated(self, sql: str, database: str) -> str:
         """DuckDB's SQL, once every table it reads is there as a view of the connection."""
-        expression = dialect.parse(sql)
+        expression = dialect.parse(sql).copy()
         for shared in expression.find_all(exp.CTE):
             shared.set("materialized", False)  # Athena reads for each use
         references = dialect.table_references(expression)

@@ -200,16 +200,12 @@ def _refused(what: str, instead: str = "") -> SqlNotAllowedError:
 # --- parsing ---------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=64)  # the views' text is parsed again for every query on them
 def parse(sql: str) -> exp.Query:
-    """The one query in `sql`, in Athena's dialect and within the allow-list. The caller's own copy.
+    """The one query in `sql`, in Athena's dialect and within the allow-list; to be read, since others share it.
 
     Raises SqlNotAllowedError with a sentence that names the form or function and, where there is one, Athena's way.
     """
-    return _parsed(sql).copy()
-
-
-@lru_cache(maxsize=64)  # the views' text is parsed again for every query on them
-def _parsed(sql: str) -> exp.Query:
     try:
         tokens = Trino().tokenize(sql)
         _check_beginning(tokens)
@@ -937,7 +933,7 @@ def to_duckdb(query: exp.Query | str, schema: Schema | None = None, default_data
 
     What it means stays Athena's as long as the connection's TimeZone is UTC.
     """
-    expression = parse(query) if isinstance(query, str) else query.copy()
+    expression = (parse(query) if isinstance(query, str) else query).copy()
     types = _Types(schema or {}, default_database)
     types.query(expression)
     nodes = list(expression.walk(bfs=False))

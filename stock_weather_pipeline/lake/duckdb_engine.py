@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from stock_weather_pipeline.lake.iceberg import IcebergTables, SnapshotRow
+    from stock_weather_pipeline.lake.iceberg import Contents, IcebergTables, SnapshotRow
 
 
 SNAPSHOTS = "$snapshots"
@@ -134,10 +134,11 @@ class DuckDbEngine:
             return _external_sql(table, self.files_of(table))
         if database != PROD_DATABASE:
             return None
-        base = name.removesuffix(SNAPSHOTS)
-        if not self._tables.exists(base):
-            return None
-        return _iceberg_sql(self._tables, name) if base == name else snapshots_sql(self._tables.snapshots(base))
+        if name.endswith(SNAPSHOTS):
+            base = name.removesuffix(SNAPSHOTS)
+            return snapshots_sql(self._tables.snapshots(base)) if self._tables.exists(base) else None
+        held = self._tables.contents(name)
+        return None if held is None else _iceberg_sql(held)
 
     def view_sql(self, database: str, name: str) -> str | None:
         view = self._catalog.get_view(name) if database == PROD_DATABASE else None
@@ -242,14 +243,12 @@ def _external_sql(table: ExternalTable, files: Sequence[Path]) -> str:
     return f"SELECT {names}{partitions} FROM read_parquet({_file_list(files)}, {hive})"
 
 
-def _iceberg_sql(tables: IcebergTables, name: str) -> str:
-    files = tables.data_files(name)
-    columns = tables.columns(name)
-    if not files:
-        empty = ", ".join(f'CAST(NULL AS {kind}) AS "{column}"' for column, kind in columns)
+def _iceberg_sql(held: Contents) -> str:
+    if not held.files:
+        empty = ", ".join(f'CAST(NULL AS {kind}) AS "{column}"' for column, kind in held.columns)
         return f"SELECT {empty} WHERE false"
-    paths = _file_list([Path(file) for file in files])
-    names = ", ".join(f'"{column}"' for column, _ in columns)
+    paths = _file_list([Path(file) for file in held.files])
+    names = ", ".join(f'"{column}"' for column, _ in held.columns)
     return f"SELECT {names} FROM read_parquet({paths})"
 
 

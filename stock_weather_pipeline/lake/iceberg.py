@@ -9,7 +9,7 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -62,6 +62,14 @@ class Storage:
     list_files: ListFiles
     location: Callable[[str], str | None] = lambda _name: None
     """Where the files of a new table go; None leaves it to the catalog."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Locations of a table's data files, and the names of its columns with their Athena types."""
+
+    files: Sequence[str]
+    columns: Sequence[tuple[str, str]]
 
 
 class IcebergTables:
@@ -147,8 +155,22 @@ class IcebergTables:
 
     def data_files(self, name: str) -> list[str]:
         table = self._load(name)
-        snapshot = table.current_snapshot() if table is not None else None
-        if table is None or snapshot is None:
+        return self._files(name, table) if table is not None else []
+
+    def contents(self, name: str) -> Contents | None:
+        """What the current snapshot is made of; None when there is no such table."""
+        from pyiceberg.types import IntegerType, LongType, StringType
+
+        table = self._load(name)
+        if table is None:
+            return None
+        renamed = {str(LongType()): "BIGINT", str(StringType()): "VARCHAR", str(IntegerType()): "INTEGER"}
+        kinds = ((field.name, str(field.field_type)) for field in table.schema().fields)
+        return Contents(self._files(name, table), [(name, renamed.get(kind, kind.upper())) for name, kind in kinds])
+
+    def _files(self, name: str, table: Table) -> list[str]:
+        snapshot = table.current_snapshot()
+        if snapshot is None:
             return []
         # What a snapshot holds never changes; only the one asked for last is kept.
         planned_for, files = self._planned.get(name, ("", []))
@@ -156,17 +178,6 @@ class IcebergTables:
             files = [task.file.file_path for task in table.scan().plan_files()]
             self._planned[name] = (snapshot.manifest_list, files)
         return files
-
-    def columns(self, name: str) -> list[tuple[str, str]]:
-        """Names of the columns with their Athena types."""
-        from pyiceberg.types import IntegerType, LongType, StringType
-
-        table = self._load(name)
-        if table is None:
-            return []
-        renamed = {str(LongType()): "BIGINT", str(StringType()): "VARCHAR", str(IntegerType()): "INTEGER"}
-        kinds = ((field.name, str(field.field_type)) for field in table.schema().fields)
-        return [(name, renamed.get(kind, kind.upper())) for name, kind in kinds]
 
     def snapshots(self, name: str) -> list[SnapshotRow]:
         table = self._load(name)

@@ -88,7 +88,7 @@ class ViewDefinition:
 
 
 def day_path(day: Day) -> str:
-    return "" if day is None else f"year={day:%Y}/month={day:%m}/day={day:%d}/"
+    return "" if day is None else f"year={day.year:04}/month={day.month:02}/day={day.day:02}/"
 
 
 def day_of_key(key: str) -> Day:
