@@ -26,12 +26,18 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterEventType
+from dagster import AssetMaterialization, DagsterEventType
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
     AssetCheckEvaluationPlanned,
 )
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, AssetMaterializationPlannedData
+from dagster._core.definitions.metadata import MetadataFieldSerializer
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    AssetMaterializationPlannedData,
+    StepMaterializationData,
+)
 from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.runs.run_domain import RunDomain
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -50,6 +56,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
+from dagster_shared.serdes.serdes import _WHITELIST_MAP, serialize_value
 from sqlalchemy import and_, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.event import listen
@@ -68,7 +75,7 @@ _BATCHED = {
     DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
 }
 
-_WRITTEN_AGAINST = "95dfe1297d21b43cb474364403e359753c92e386353b7b8bdf8964369b069f85"
+_WRITTEN_AGAINST = "186ab73a07e84804edb3aaf783609a06a057ac174d5f567ae2ae8c9556c2a935"
 
 # Everything private that this class replaces, repeats or counts on.
 _INTERNALS = (
@@ -105,6 +112,8 @@ _INTERNALS = (
     SqliteEventLogStorage.dispose,
     SqliteEventLogStorageWatchdog.__init__,
     SqliteEventLogStorageWatchdog.on_modified,
+    MetadataFieldSerializer.pack,
+    serialize_value,
 )
 
 
@@ -245,7 +254,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             super().store_event_batch(events)
             return
         run_id = runs.pop()
-        rows_of_events = [self._rows(event) for event in events]
+        rows_of_events = self._rows(events)
         rows = [row for of_event in rows_of_events for row in of_event]
         if not rows:
             return
@@ -258,21 +267,49 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             self._index(index, events, [first_id + n for n in last_of_event])
         self._wake_watchers(run_id)
 
-    def _rows(self, event: EventLogEntry) -> list[_Row]:
-        """The rows of an event; where Dagster plans each partition by an event of its own, those of all of them."""
-        partitions = _planned_partitions(event)
-        if partitions is None:
-            return [_row(self._event_to_row(event))]
+    def _rows(self, events: Iterable[EventLogEntry]) -> list[list[_Row]]:
+        """The rows of each event. Of events that differ in a few words only one is serialized, with marks for these."""
+        rows: list[list[_Row]] = []
+        marked: EventLogEntry | None = None
+        pattern: dict[str, Any] = {}
+        for event in events:
+            partitions = _planned_partitions(event)
+            materialization = _materialization(event)
+            if partitions is not None:
+                rows.append(self._planned_rows(event, partitions))
+            elif materialization is None:
+                rows.append([_row(self._event_to_row(event))])
+            else:
+                of_any_partition = _marked(event, materialization)
+                if marked != of_any_partition:
+                    marked, pattern = of_any_partition, self._event_to_row(of_any_partition)
+                rows.append([self._materialized_row(event, materialization, pattern)])
+        return rows
+
+    def _planned_rows(self, event: EventLogEntry, partitions: Iterable[str]) -> list[_Row]:
+        """The rows of an event that plans several partitions, for which Dagster would have one event each."""
         dagster_event = event.get_dagster_event()
         assert dagster_event.asset_key is not None
         planned = AssetMaterializationPlannedData(dagster_event.asset_key, partition=_ANY_PARTITION)
-        one = dagster_event._replace(event_specific_data=planned)
-        # Thousands of events that differ in one word are not serialized one by one.
-        row = self._event_to_row(event._replace(dagster_event=one))
+        row = self._event_to_row(event._replace(dagster_event=dagster_event._replace(event_specific_data=planned)))
         return [
-            _row({**row, "event": row["event"].replace(_ANY_PARTITION, json.dumps(key)[1:-1]), "partition": key})
+            _row({**row, "event": row["event"].replace(_PARTITION_MARK, json.dumps(key)), "partition": key})
             for key in partitions
         ]
+
+    def _materialized_row(
+        self, event: EventLogEntry, materialization: AssetMaterialization, pattern: Mapping[str, Any]
+    ) -> _Row:
+        entries = MetadataFieldSerializer().pack(materialization.metadata, _WHITELIST_MAP, "")
+        text = (
+            pattern["event"]
+            .replace(_PARTITION_MARK, json.dumps(materialization.partition))
+            .replace(_TIME_MARK, f'"timestamp": {json.dumps(event.timestamp)}')
+            # The last: what a user's metadata say is not searched for marks.
+            .replace(_METADATA_MARK, f'"metadata_entries": {json.dumps(entries, sort_keys=True)}')
+        )
+        timestamp = self._event_insert_timestamp(event)  # type: ignore[no-untyped-call]
+        return _row({**pattern, "event": text, "partition": materialization.partition, "timestamp": timestamp})
 
     def _index(self, connection: Connection, events: Sequence[EventLogEntry], ids: Sequence[int]) -> None:
         of_assets = []
@@ -388,14 +425,31 @@ def _inode(path: str) -> int:
 
 _Row = tuple[Any, ...]
 _COLUMNS = ("run_id", "event", "dagster_event_type", "timestamp", "step_key", "asset_key", "partition")
-# Stands for a partition key in the text of an event; nobody's key holds it.
+# Stand for what differs in the text of an event. The first is nobody's key, and within a text its quotes and those of
+# the others would be escaped.
 _ANY_PARTITION = "any partition 1c3b5f0e"
+_PARTITION_MARK = f'"{_ANY_PARTITION}"'
+_TIME_MARK = '"timestamp": 0.0'
+_METADATA_MARK = '"metadata_entries": []'
 
 
 def _row(values: Mapping[str, Any]) -> _Row:
     """A row in the order of _COLUMNS, as SQLAlchemy would store it."""
     row = {**values, "timestamp": values["timestamp"].isoformat(" ", "microseconds")}
     return tuple(row[name] for name in _COLUMNS)
+
+
+def _materialization(event: EventLogEntry) -> AssetMaterialization | None:
+    data = event.dagster_event.event_specific_data if event.dagster_event else None
+    return data.materialization if isinstance(data, StepMaterializationData) else None
+
+
+def _marked(event: EventLogEntry, materialization: AssetMaterialization) -> EventLogEntry:
+    """The event without what differs between the partitions of a step."""
+    of_any = materialization._replace(partition=_ANY_PARTITION, metadata={})
+    dagster_event = event.get_dagster_event()
+    data = dagster_event.step_materialization_data._replace(materialization=of_any)
+    return event._replace(timestamp=0.0, dagster_event=dagster_event._replace(event_specific_data=data))
 
 
 def _planned_partitions(event: EventLogEntry) -> Iterable[str] | None:

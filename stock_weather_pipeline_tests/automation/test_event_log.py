@@ -274,6 +274,33 @@ def test_the_tables_hold_the_same_rows(pair: Pair) -> None:
         assert batched == stock
 
 
+def test_an_event_is_stored_as_the_same_text_as_by_dagster(tmp_path: Path) -> None:
+    """Marks that stand for what differs are never taken from, or found in, what users write."""
+    event_of = partial(materialization, "run")
+    values: list[dict[str, Any]] = [
+        {},
+        {"rows": 1, "share": 1.0, "whole": True, "none": None, "path": dg.MetadataValue.url("file:///a=b")},
+        {"text": '"partition": "any partition 1c3b5f0e", "metadata_entries": [], "timestamp": 0.0', "ü": "é\\"},
+    ]
+    events = [_with(event_of(day), metadata) for metadata in values for day in ('a "quoted" ü', "2024-01-01")]
+    events += [event_of("2024-01-01", "report"), event_of("2024-01-02")]
+    with instance_in(tmp_path) as instance:
+        storage: Any = instance.event_log_storage
+        storage.store_event_batch(events)
+        expected = [storage._event_to_row(event) for event in events]
+        with storage.run_connection("run") as connection:
+            rows = connection.exec_driver_sql("select event, partition from event_logs order by id").all()
+    assert rows == [(row["event"], row["partition"]) for row in expected]
+
+
+def _with(event: EventLogEntry, metadata: dict[str, Any]) -> EventLogEntry:
+    """The materialization with other metadata."""
+    dagster_event = event.get_dagster_event()
+    data = dagster_event.step_materialization_data
+    changed = data._replace(materialization=data.materialization.with_metadata(metadata))
+    return event._replace(dagster_event=dagster_event._replace(event_specific_data=changed))
+
+
 def _change_wipe_asset(instance: DagsterInstance) -> None:
     instance.wipe_assets([PRICES])
     run_days(instance, "2024-01-02", "2024-01-03")
