@@ -9,8 +9,9 @@ import io
 import re
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
 
 SNAPSHOTS = "$snapshots"
 _MEMORY = "800MB"
+# Of files of which the rows are kept: five years of one ticker have a tenth of it.
+_MOST_KEPT_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Rows of some files of a table, which stand for the files as long as these have the versions that were read."""
+
+    name: str
+    table: ExternalTable
+    versions: Mapping[str, str]
+    rows: pa.Table
 
 
 class DuckDbEngine:
@@ -43,6 +56,7 @@ class DuckDbEngine:
         self._catalog = catalog
         self._tables = tables
         self._idle: list[_Session] = []
+        self._kept: dict[Layer, _Kept] = {}
 
     def query(self, sql: str) -> pa.Table:
         with self._prepared(sql) as (connection, statement):
@@ -90,6 +104,22 @@ class DuckDbEngine:
     def sample(self, table: ExternalTable, day: Day, rows: int) -> list[dict[str, Any]]:
         return first_rows(self._objects.read(table.key(day)), rows) if self.stored(table, [day]) else []
 
+    def keep(self, table: ExternalTable, days: Sequence[Day]) -> None:
+        import duckdb
+
+        wanted = {table.key(day) for day in days}
+        found = [item for item in self._objects.list(table.prefix_of(days)) if item.key in wanted]
+        versions = {item.key: item.version for item in found}
+        held = self._kept.pop(table.layer, None)
+        if held is not None and held.table == table and versions.items() <= held.versions.items():
+            self._kept[table.layer] = held
+        elif found and sum(item.size_bytes for item in found) <= _MOST_KEPT_BYTES:
+            files = [self._objects.path(key) for key in versions]
+            # A file that cannot be read is told by the statement that needs it.
+            with suppress(duckdb.Error), self._session() as session:
+                rows = session.connection.sql(_files_sql(table, files)).to_arrow_table()
+                self._kept[table.layer] = _Kept(f"kept_{uuid.uuid4().hex}", table, versions, rows)
+
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         return []  # a day is one file, replaced in place
 
@@ -101,37 +131,55 @@ class DuckDbEngine:
         import duckdb
 
         expression = dialect.parse(sql)
+        try:
+            with self._session() as session:
+                for database, name in dialect.table_references(expression):
+                    session.register(database or PROD_DATABASE, name)
+                yield session.connection, dialect.to_duckdb(expression, schema=session.schema)
+        except duckdb.Error as error:
+            raise _translated(error) from error
+
+    @contextmanager
+    def _session(self) -> Iterator[_Session]:
         session = self._idle.pop() if self._idle else _Session(self)
         try:
-            for database, name in dialect.table_references(expression):
-                session.register(database or PROD_DATABASE, name)
-            yield session.connection, dialect.to_duckdb(expression, schema=session.schema)
-        except BaseException as error:
+            yield session
+        except BaseException:
             session.connection.close()
-            if isinstance(error, duckdb.Error):
-                raise _translated(error) from error
             raise
         session.finish()
         self._idle.append(session)
 
-    def files_of(self, table: ExternalTable) -> list[Path]:
-        """The files of a table: every one of its kind in the folder of a day."""
+    def _versions(self, table: ExternalTable) -> dict[str, str]:
+        """The files of a table with their versions, by key: every one of its kind in the folder of a day."""
         depth = len(DAY_COLUMNS) if table.partitioned else 0
-        below = (item.key.removeprefix(table.prefix) for item in self._objects.list(table.prefix))
         suffix = f".{table.layer.suffix}"
-        files = [
-            self._objects.path(table.prefix + name)
-            for name in below
-            if name.endswith(suffix)
-            and [part.split("=")[0] for part in name.split("/")[:-1]] == list(DAY_COLUMNS)[:depth]
-        ]
-        return _readable_first(files, table) if table.layer is not Layer.RAW else files
+        return {
+            item.key: item.version
+            for item in self._objects.list(table.prefix)
+            if item.key.endswith(suffix)
+            and [part.split("=")[0] for part in item.key.removeprefix(table.prefix).split("/")[:-1]]
+            == list(DAY_COLUMNS)[:depth]
+        }
 
-    def relation_sql(self, database: str, name: str) -> str | None:
+    def _external_sql(self, table: ExternalTable, session: _Session) -> str:
+        """DuckDB SQL for a table over files: the rows that are kept, and the files of the others."""
+        versions = self._versions(table)
+        kept = self._kept.get(table.layer)
+        if kept is None or kept.table != table or not kept.versions.items() <= versions.items():
+            return _files_sql(table, [self._objects.path(key) for key in versions])
+        session.connection.register(kept.name, kept.rows)
+        session.registered.append(kept.name)
+        others = [self._objects.path(key) for key in versions if key not in kept.versions]
+        columns = ", ".join(f'"{name}"' for name in kept.rows.column_names)
+        of_files = f" UNION ALL {_files_sql(table, others)}" if others else ""
+        return f"SELECT {columns} FROM {kept.name}{of_files}"
+
+    def relation_sql(self, database: str, name: str, session: _Session) -> str | None:
         """DuckDB SQL for a table or view, or None when there is no such name."""
         table = self._catalog.get_table(database, name)
         if table is not None:
-            return _external_sql(table, self.files_of(table))
+            return self._external_sql(table, session)
         if database != PROD_DATABASE:
             return None
         if name.endswith(SNAPSHOTS):
@@ -176,6 +224,8 @@ class _Session:
             },
         )
         self.schema: dict[tuple[str, str], dict[str, str]] = {}
+        self.registered: list[str] = []
+        """Names of Arrow tables that the statement sees."""
         self._engine = engine
         self._made: dict[tuple[str, str], _Version] = {}
         self._seen: set[tuple[str, str]] = set()
@@ -190,7 +240,7 @@ class _Session:
         if table in self._seen:
             return self._made[table]
         view = self._engine.view_sql(database, name)
-        sql = view or self._engine.relation_sql(database, name)
+        sql = view or self._engine.relation_sql(database, name, self)
         if sql is None:
             known = ", ".join(self._engine.names(database)) or "nothing yet: run `stock-weather run` first"
             raise QueryError(f"There is no table or view {database}.{name}; {database} holds {known}.")
@@ -209,6 +259,9 @@ class _Session:
     def finish(self) -> None:
         """The next statement looks at every table anew."""
         self.connection.execute("DROP TABLE IF EXISTS unloaded")
+        for name in self.registered:
+            self.connection.unregister(name)
+        self.registered.clear()
         self._seen.clear()
 
 
@@ -225,7 +278,7 @@ def _readable_first(files: list[Path], table: ExternalTable) -> list[Path]:
     return files
 
 
-def _external_sql(table: ExternalTable, files: Sequence[Path]) -> str:
+def _files_sql(table: ExternalTable, files: list[Path]) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     days = ", ".join(DAY_COLUMNS)
     partitions = f", {days}" if table.partitioned else ""
@@ -240,7 +293,7 @@ def _external_sql(table: ExternalTable, files: Sequence[Path]) -> str:
             f"SELECT {names}{partitions} FROM read_csv({_file_list(files)}, columns = {{{columns}}}, "
             f"auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', new_line = '\\n', {hive})"
         )
-    return f"SELECT {names}{partitions} FROM read_parquet({_file_list(files)}, {hive})"
+    return f"SELECT {names}{partitions} FROM read_parquet({_file_list(_readable_first(files, table))}, {hive})"
 
 
 def _iceberg_sql(held: Contents) -> str:

@@ -214,6 +214,13 @@ class Engine(Protocol):
         """At most so many rows of a day of an external Parquet table, read from a file of it and not by a query."""
         ...
 
+    def keep(self, table: ExternalTable, days: Sequence[Day]) -> None:
+        """Says that several statements will read these days, so that their files may be read once for all of them.
+
+        Nothing else depends on it: a statement always sees the files as they are.
+        """
+        ...
+
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         """Delete and return files below the table's prefix that no day of it needs, such as those of killed runs.
 

@@ -168,6 +168,8 @@ def _measure(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> tuple[dict[Da
     """Counts per day, and the days whose stored files cannot be read, found by halving."""
     if not days:
         return {}, {}
+    # Audited here, then published and compared.
+    lake.engine.keep(external_table(dataset, Layer.PARQUET), days)
     try:
         rows = lake.rows(_metrics_sql(dataset, days))
     except UnreadableFileError as error:

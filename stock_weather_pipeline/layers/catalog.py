@@ -108,6 +108,8 @@ def _read(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> dict[Day, RawFil
         return {}
     again = f"materialize raw/{dataset.name} for it again"
     table = external_table(dataset, Layer.RAW)
+    # Counted here, then typed and audited.
+    lake.engine.keep(table, days)
     try:
         counted = _counted(lake, dataset, days)
     except UnreadableFileError as error:

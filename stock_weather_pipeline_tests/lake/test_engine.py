@@ -228,6 +228,29 @@ def test_unload_leaves_other_days_alone(filled: Lake) -> None:
     assert {day for day in before if before[day] != after[day]} == {TUESDAY}
 
 
+def test_days_that_are_kept_are_seen_as_their_files_are(filled: Lake) -> None:
+    days = [MONDAY, TUESDAY]
+
+    def found() -> list[tuple[str, str]]:
+        rows = filled.rows("SELECT day, ticker FROM stock_weather_raw.stock_prices ORDER BY day, ticker")
+        return [(row["day"], row["ticker"]) for row in rows]
+
+    whole = [(day, ticker) for day in ("08", "09", "10") for ticker in ("AAPL", "NVDA")]
+    filled.engine.keep(RAW, days)
+    filled.engine.keep(PARQUET, days)
+    assert found() == whole
+    put_csv(filled, STOCK_PRICES, TUESDAY, [bar(TUESDAY, "MSFT")])
+    assert found() == [*whole[:2], ("09", "MSFT"), *whole[4:]]
+    filled.engine.keep(RAW, days)
+    assert found() == [*whole[:2], ("09", "MSFT"), *whole[4:]]
+    filled.objects.delete([RAW.key(MONDAY)])
+    assert found() == [("09", "MSFT"), *whole[4:]]
+    filled.objects.write(RAW.key(MONDAY), b'ticker,trade_date\n"unclosed')
+    filled.engine.keep(RAW, days)
+    with pytest.raises(UnreadableFileError):
+        found()
+
+
 def test_a_select_that_fails_replaces_nothing(filled: Lake) -> None:
     before = filled.objects.list("")
     with pytest.raises(QueryError):

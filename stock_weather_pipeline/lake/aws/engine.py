@@ -107,6 +107,9 @@ class AthenaEngine:
         files = self._objects.list(self._key(location)) if location else []
         return first_rows(self._objects.read(files[0].key), rows) if files else []
 
+    def keep(self, table: ExternalTable, days: Sequence[Day]) -> None:
+        return  # Athena reads what it scans
+
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         oldest = datetime.now(timezone.utc) - safety_age
         # Listed before the partitions are read: a file that is pointed at in between is known to be needed.
