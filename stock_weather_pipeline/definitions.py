@@ -15,20 +15,23 @@ from stock_weather_pipeline.automation.sensors import all_sensors
 from stock_weather_pipeline.automation.sensors.alerts import alert_sensors
 from stock_weather_pipeline.checks import all_checks
 from stock_weather_pipeline.cloud.vendors import open_vendors
+from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.opening import open_lake
 from stock_weather_pipeline.settings import Settings, load_settings
 from stock_weather_pipeline.sources.vendors import Vendors
 
 
-def build_definitions(settings: Settings, vendors: Vendors | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings, vendors: Vendors | None = None, opened_lake: Lake | None = None
+) -> dg.Definitions:
     """Everything Dagster knows, for these settings. The seam for tests and the command line.
 
-    `vendors` are vendors already open; without them each run opens its own.
+    `vendors` and `opened_lake` are already open; without them each run opens its own.
     """
 
     @dg.resource(description="Where data lives: objects, catalog, Iceberg tables, SQL engine.")
-    def lake(_context: dg.InitResourceContext) -> object:
-        return open_lake(settings)
+    def lake(_context: dg.InitResourceContext) -> Lake:
+        return opened_lake or open_lake(settings)
 
     @dg.resource(description="The vendors, or the sandbox that stands in for them without a key.")
     def vendors_resource(_context: dg.InitResourceContext) -> Iterator[Vendors]:

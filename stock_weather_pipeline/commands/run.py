@@ -52,7 +52,7 @@ def run(
         fail_abandoned_runs(instance)
         outcome = Outcome()
         with _Progress(console, vendors) as progress:
-            definitions = build_definitions(settings, vendors=vendors.following(progress.called))
+            definitions = build_definitions(settings, vendors.following(progress.called), lake)
             runner = Runner(definitions, instance, lake, progress)
             references = [LOCATIONS, *([STOCK_SPLITS] if STOCK_PRICES in days else [])]
             runner.refresh_references(outcome, [dataset.name for dataset in references], again)
