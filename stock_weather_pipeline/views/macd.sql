@@ -14,9 +14,9 @@
 -- An EMA is a sum of values weighted by powers of q = 1 - 2 / (n + 1). Powers over a whole history overflow, so it is
 -- summed in blocks of 512 rows, and the end of the block before is carried over; what is two blocks away weighs less
 -- than q^512 < 1e-16, nothing in a DOUBLE. Every window starts with the ticker, so that a filter on it goes below.
--- The signal needs no windows of its own: an EMA with weights q of an EMA with weights p, both seeded by the first value,
--- is ((1 - q) p EMA_p - (1 - p) q EMA_q) / (p - q). With the 4 / 5 of EMA(9) for q that is (11 EMA(12) - 8 EMA(9)) / 3
--- of the fast and (25 EMA(26) - 8 EMA(9)) / 17 of the slow average.
+-- The signal needs no windows of its own: an EMA with weights q of an EMA with weights p, both seeded by their first
+-- value, is ((1 - q) p EMA_p - (1 - p) q EMA_q) / (p - q). With the 4 / 5 of EMA(9) for q that is
+-- (11 EMA(12) - 8 EMA(9)) / 3 of the fast and (25 EMA(26) - 8 EMA(9)) / 17 of the slow average.
 WITH numbered AS (
     SELECT ticker, trade_date, close, row_number() OVER (PARTITION BY ticker ORDER BY trade_date) - 1 AS i
     FROM stock_prices_adjusted
