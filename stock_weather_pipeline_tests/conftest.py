@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +17,24 @@ for _name in [name for name in os.environ if name.startswith(("AWS_", "STOCK_WEA
     del os.environ[_name]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What has a time limit of its own is long and begins first, so that no worker waits for it at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What has a time limit of its own is long and begins first, so that no worker waits for it at the end.
+
+    Each worker begins with an equal part of the list; the long modules are dealt out to the fronts of these parts.
+    """
+    long_by_module: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("timeout"):
+            long_by_module.setdefault(item.path, []).append(item)
+    modules = list(long_by_module.values())
+    short = iter([item for item in items if not item.get_closest_marker("timeout")])
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    ordered: list[pytest.Item] = []
+    for n in range(workers):
+        end = len(ordered) + (len(items) - len(ordered)) // (workers - n)
+        ordered += [item for module in modules[n::workers] for item in module]
+        ordered += islice(short, max(0, end - len(ordered)))
+    items[:] = ordered
 
 
 @pytest.fixture(scope="session")

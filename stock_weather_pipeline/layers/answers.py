@@ -10,7 +10,7 @@ from stock_weather_pipeline.lake.interfaces import Lake
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A larger one is asked again: it would be held in memory until the run ends.
+# Of all that is held in memory until the command ends: what has no room is asked again.
 _MOST_BYTES = 32 * 1024 * 1024
 
 
@@ -25,6 +25,8 @@ def answer(lake: Lake, sql: str, tables: Iterable[str], views: Iterable[str] = (
     if held is not None and held[0] == made_of:
         return held[1]
     result = lake.engine.query(sql)
-    if result.nbytes <= _MOST_BYTES:
-        lake.answers[sql] = (made_of, result)
+    lake.answers.pop(sql, None)
+    lake.answers[sql] = (made_of, result)
+    while sum(kept.nbytes for _, kept in lake.answers.values()) > _MOST_BYTES:
+        lake.answers.pop(next(iter(lake.answers)))
     return result

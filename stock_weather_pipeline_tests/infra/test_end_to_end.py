@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from infra import smoke
@@ -29,6 +30,19 @@ def raw_bytes(home: Home) -> dict[str, bytes]:
     """Every raw file by its key."""
     with home.opened() as (_, lake, _instance):
         return {item.key: lake.objects.read(item.key) for item in lake.objects.list("raw/")}
+
+
+def check_costs(cloud: Home) -> None:
+    """Every query is accounted for with its step, and each materialization says what its queries cost."""
+    steps = cloud.rows("SELECT step, sum(cost_usd) AS usd FROM stock_weather_parquet.query_costs GROUP BY step")
+    costs = {row["step"]: row["usd"] for row in steps}
+    assert {"parquet/weather", "prod/stock_prices", "checks of prod/stock_prices", "views/macd"} <= set(costs)
+    assert all(usd > 0 for usd in costs.values())
+    with cloud.opened() as (_, _lake, instance):
+        event = instance.get_latest_materialization_event(dg.AssetKey(["parquet", "weather"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert {"scanned_bytes", "query_run_time_ms", "query_cost_usd"} <= set(event.asset_materialization.metadata)
 
 
 def deliver_without_dagster(deployed: Deployed, fired_at: datetime) -> None:
@@ -63,6 +77,9 @@ def test_what_the_deployed_stack_made_of_a_week_equals_what_a_folder_made(tmp_pa
 
         deployed.both_run(*days("2024-06-03", "2024-06-04"))
         assert raw_bytes(cloud) == raw_bytes(local)
+
+        assert cloud.materialized("views", "macd") == local.materialized("views", "macd")
+        check_costs(cloud)
 
         deliver_without_dagster(deployed, datetime(2024, 6, 6, 5, tzinfo=timezone.utc))
         take_in_what_landed(deployed)
