@@ -86,7 +86,8 @@ class DuckDbEngine:
         written: set[Day] = set()
         for day, rows in _by_day(batches):
             buffer = io.BytesIO()
-            pq.write_table(rows.cast(schema), buffer, compression="zstd")
+            # What a day holds hardly repeats: with dictionaries its file is larger, and takes longer to write.
+            pq.write_table(rows.cast(schema), buffer, compression="zstd", use_dictionary=False)
             self._objects.write(table.key(day), buffer.getvalue())
             written.add(day)
         self._objects.delete([table.key(day) for day in days if day not in written])

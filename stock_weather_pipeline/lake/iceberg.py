@@ -43,6 +43,8 @@ _ATTEMPTS = 8
 _PROPERTIES = {
     # A month of the whole market has about 230,000 rows sorted by ticker; small groups let a query skip to one ticker.
     "write.parquet.row-group-limit": "20000",
+    # Prices hardly repeat, and a dictionary of them is larger than they are; that of a group's tickers is smaller.
+    "write.parquet.dict-size-bytes": "16384",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     # PyIceberg would repeat a commit without asking again what is to be published; `publish` does.
