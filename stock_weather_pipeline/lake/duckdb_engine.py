@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 SNAPSHOTS = "$snapshots"
-_MEMORY = "800MB"
+_MEMORY = "600MB"
 # Of files of which the rows are kept: five years of one ticker have a tenth of it.
 _MOST_KEPT_BYTES = 32 * 1024 * 1024
 
