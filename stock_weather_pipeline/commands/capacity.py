@@ -21,8 +21,8 @@ MARKET_TICKERS = 11_000
 
 # Measured with bars of one ticker to the whole market; docs/scale.md says how they grow.
 RAW_BYTES_PER_ROW = 87
-PARQUET_BYTES_PER_ROW = 60
-PROD_BYTES_PER_ROW = 60
+PARQUET_BYTES_PER_ROW = 50
+PROD_BYTES_PER_ROW = 35
 # A small file takes a block of the disk: the raw CSV, and the Parquet file with its footer.
 FILE_BYTES_PER_DAY = 2 * 4096
 DAGSTER_BYTES_PER_PARTITION = 10_000
