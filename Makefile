@@ -81,14 +81,15 @@ $(VENV)/runtime: requirements.txt setup.py | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Not compiled ahead from here on: of hundreds of megabytes the little that is imported is.
 $(VENV)/dev: requirements-dev.txt $(VENV)/runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
 	@touch $@
 
 $(VENV)/benchmarks: requirements-benchmarks.txt $(VENV)/dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-benchmarks.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-benchmarks.txt
 	@touch $@
 
 $(VENV)/infra: requirements-infra.txt $(VENV)/dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-infra.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-infra.txt
 	@touch $@
