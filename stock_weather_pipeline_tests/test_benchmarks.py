@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks import (
-    aws_calls,
     backfill,
     data,
     empty,
@@ -199,9 +198,8 @@ def test_vendor_calls_are_counted_by_the_server() -> None:
         (backfill.main, ["--first", "2025-12-30", "--last", "2025-12-31", "--rounds", "1"], "stock / batched"),
         (one_day.main, ["--history", "1", "--rounds", "1"], "ours / empty"),
         (start_up.main, ["--rounds", "1"], "status / import dagster"),
-        (aws_calls.main, ["--tickers", "1", "--sessions", "2"], "ours / plain"),
     ],
-    ids=["sp500", "market", "indicators", "backfill", "one_day", "start_up", "aws_calls"],
+    ids=["sp500", "market", "indicators", "backfill", "one_day", "start_up"],
 )
 def test_a_script_runs_at_a_tiny_size_and_prints_its_comparison(main: object, words: list[str], expected: str) -> None:
     assert callable(main)
