@@ -37,6 +37,12 @@ def local_lake(folder: Path) -> Lake:
     return Lake(objects, catalog, tables, DuckDbEngine(objects, catalog, tables))
 
 
+def data_files(lake: Lake, name: str) -> Sequence[str]:
+    """Locations of the files that make up the current snapshot of a prod table."""
+    contents = lake.tables.contents(name)
+    return contents.files if contents is not None else []
+
+
 def make_account() -> Settings:
     """What the stack makes of an empty account, as far as the lake needs it, and the settings that name it."""
     import boto3

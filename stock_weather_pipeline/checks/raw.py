@@ -15,7 +15,7 @@ from stock_weather_pipeline.checks.distributions import counted, n_rows
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.datasets import Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table, partition_day_sql
+from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, external_table, partition_day_sql, text_list
 from stock_weather_pipeline.layers.catalog import problems, register
 from stock_weather_pipeline.settings import Settings
 
@@ -105,8 +105,7 @@ def _rows_of_entities(
     if len(days) == 1:
         return {days[0]: _rows_of_one_file(lake, dataset, days[0], expected)}
     found: dict[Day, list[_Alike]] = {day: [] for day in days}
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in expected)
-    is_expected = f"entity IN ({names})" if expected else "FALSE"
+    is_expected = f"entity IN ({text_list(expected)})" if expected else "FALSE"
     if days:
         rows = lake.rows(
             f"SELECT partition_day, row_count, count(*) AS entities, count_if({is_expected}) AS expected, "

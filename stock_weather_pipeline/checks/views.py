@@ -14,9 +14,9 @@ from stock_weather_pipeline.checks.recomputation import RECOMPUTATIONS, Recomput
 from stock_weather_pipeline.checks.results import Outcome, Violation, layer_checks
 from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, STOCK_SPLITS, WEATHER, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
-from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day, text_list
 from stock_weather_pipeline.layers.answers import answer
-from stock_weather_pipeline.layers.views import SAMPLED_TICKERS, base_tables, read, sampled_tickers, text_list
+from stock_weather_pipeline.layers.views import SAMPLED_TICKERS, base_tables, read, sampled_tickers
 from stock_weather_pipeline.views import View
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from stock_weather_pipeline.dashboard.together import answers as together
 from stock_weather_pipeline.datasets import LOCATIONS, STOCK_PRICES, WEATHER
 from stock_weather_pipeline.errors import LakeError, UsageError
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.lake.layout import PROD_DATABASE
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, text_list
 from stock_weather_pipeline.lake.opening import is_simulated
 from stock_weather_pipeline.partitions import PartitionSet, last_closed_day, sessions, today
 
@@ -200,7 +200,7 @@ def _chosen(known: Sequence[str], named: Sequence[str] | None) -> list[str]:
 
 def _quoted(values: Sequence[str]) -> str:
     """SQL texts for an IN list; one that nothing equals when there are none."""
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values) or "CAST(NULL AS VARCHAR)"
+    return text_list(values) or "CAST(NULL AS VARCHAR)"
 
 
 def _years_before(day: date) -> date:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from stock_weather_pipeline.errors import LakeError, QueryError, UnreadableFileError
 from stock_weather_pipeline.lake import dialect
-from stock_weather_pipeline.lake.interfaces import Output, Spent, StoredDay, StoredObject
+from stock_weather_pipeline.lake.interfaces import Contents, Output, Spent, StoredDay, StoredObject
 from stock_weather_pipeline.lake.layout import DAY_COLUMNS, PROD_DATABASE, Day, ExternalTable, Layer
 from stock_weather_pipeline.lake.local_catalog import LocalCatalog
 from stock_weather_pipeline.lake.local_objects import LocalObjects
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from stock_weather_pipeline.lake.iceberg import Contents, IcebergTables, SnapshotRow
+    from stock_weather_pipeline.lake.iceberg import IcebergTables, SnapshotRow
 
 
 SNAPSHOTS = "$snapshots"
@@ -93,23 +93,18 @@ class DuckDbEngine:
         self._objects.delete([table.key(day) for day in days if day not in written])
 
     def stored(self, table: ExternalTable, days: Sequence[Day]) -> dict[Day, StoredDay]:
-        if not days:
-            return {}
-        wanted = {table.key(day): day for day in days}
         return {
-            wanted[item.key]: StoredDay(item.version, self._objects.uri(item.key))
-            for item in self._objects.list(table.prefix_of(days))
-            if item.key in wanted
+            day: StoredDay(item.version, self._objects.uri(item.key))
+            for day, item in self._objects_of(table, days).items()
         }
 
     def sample(self, table: ExternalTable, day: Day, rows: int) -> list[dict[str, Any]]:
-        return first_rows(self._objects.read(table.key(day)), rows) if self.stored(table, [day]) else []
+        return first_rows(self._objects.read(table.key(day)), rows) if self._objects.exists(table.key(day)) else []
 
     def keep(self, table: ExternalTable, days: Sequence[Day]) -> None:
         import duckdb
 
-        wanted = {table.key(day) for day in days}
-        found = [item for item in self._objects.list(table.prefix_of(days)) if item.key in wanted]
+        found = self._objects_of(table, days).values()
         versions = {item.key: item.version for item in found}
         held = self._kept.pop(table.layer, None)
         if held is not None and held.table == table and versions.items() <= held.versions.items():
@@ -120,6 +115,14 @@ class DuckDbEngine:
             with suppress(duckdb.Error), self._session() as session:
                 rows = session.connection.sql(_files_sql(table, files)).to_arrow_table()
                 self._kept[table.layer] = _Kept(f"kept_{uuid.uuid4().hex}", table, versions, rows)
+
+    def _objects_of(self, table: ExternalTable, days: Sequence[Day]) -> dict[Day, StoredObject]:
+        """The files of these days; a day without one is left out."""
+        if not days:
+            return {}
+        wanted = {table.key(day): day for day in days}
+        listed = self._objects.list(table.prefix_of(days))
+        return {wanted[item.key]: item for item in listed if item.key in wanted}
 
     def delete_unneeded(self, table: ExternalTable, safety_age: timedelta) -> list[StoredObject]:
         return []  # a day is one file, replaced in place

@@ -9,7 +9,7 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -25,7 +25,7 @@ from stock_weather_pipeline.lake.iceberg_maintenance import (
     ListFiles,
     maintain,
 )
-from stock_weather_pipeline.lake.interfaces import Publish, Scope, TableMaintenance
+from stock_weather_pipeline.lake.interfaces import Contents, Publish, Scope, TableMaintenance
 from stock_weather_pipeline.lake.layout import PROD_DATABASE
 
 if TYPE_CHECKING:
@@ -64,14 +64,6 @@ class Storage:
     list_files: ListFiles
     location: Callable[[str], str | None] = lambda _name: None
     """Where the files of a new table go; None leaves it to the catalog."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Locations of a table's data files, and the names of its columns with their Athena types."""
-
-    files: Sequence[str]
-    columns: Sequence[tuple[str, str]]
 
 
 class IcebergTables:
@@ -155,12 +147,7 @@ class IcebergTables:
             return dataset.arrow_schema.empty_table()
         return table.scan(row_filter=_filter(dataset, scope)).to_arrow().cast(dataset.arrow_schema)
 
-    def data_files(self, name: str) -> list[str]:
-        table = self._load(name)
-        return self._files(name, table) if table is not None else []
-
     def contents(self, name: str) -> Contents | None:
-        """What the current snapshot is made of; None when there is no such table."""
         from pyiceberg.types import IntegerType, LongType, StringType
 
         table = self._load(name)

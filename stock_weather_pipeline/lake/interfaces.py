@@ -104,6 +104,14 @@ class TableMaintenance:
     bytes_deleted: int
 
 
+@dataclass(frozen=True)
+class Contents:
+    """Locations of a table's data files, and the names of its columns with their Athena types."""
+
+    files: Sequence[str]
+    columns: Sequence[tuple[str, str]]
+
+
 class Tables(Protocol):
     """Iceberg tables of the prod database, one per contract."""
 
@@ -135,8 +143,8 @@ class Tables(Protocol):
         """The rows of a scope in the contract's schema; none when there is no table yet."""
         ...
 
-    def data_files(self, name: str) -> list[str]:
-        """Locations of the files that make up the current snapshot."""
+    def contents(self, name: str) -> Contents | None:
+        """What the current snapshot is made of; None when there is no such table."""
         ...
 
     def current(self, name: str) -> Publish | None: ...

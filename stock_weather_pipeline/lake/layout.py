@@ -136,6 +136,11 @@ def partition_day_sql(dataset: Dataset) -> str:
     return "CAST(concat(year, '-', month, '-', day) AS DATE)"
 
 
+def text_list(texts: Iterable[str]) -> str:
+    """SQL texts for an IN list."""
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
+
+
 def days_predicate(dataset: Dataset, days: Sequence[Day]) -> str:
     """Athena SQL that selects exactly these days of an external table."""
     if dataset.partition_set is None:

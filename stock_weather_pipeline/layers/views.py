@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stock_weather_pipeline.datasets import DATASETS, STOCK_PRICES
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.lake.layout import PROD_DATABASE, ViewDefinition
+from stock_weather_pipeline.lake.layout import PROD_DATABASE, ViewDefinition, text_list
 from stock_weather_pipeline.layers.answers import answer
 from stock_weather_pipeline.views import VIEWS, View
 
@@ -126,11 +126,6 @@ def base_tables(view: View) -> set[str]:
 def _views_of(view: View) -> set[str]:
     """The view and every view that it reads."""
     return {view.name}.union(*(_views_of(VIEWS[name]) for name in view.depends_on if name in VIEWS))
-
-
-def text_list(values: Sequence[str]) -> str:
-    """SQL texts for an IN list."""
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
 
 
 def days_between(view: View, days: Sequence[date]) -> str:

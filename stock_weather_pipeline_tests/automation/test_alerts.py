@@ -26,7 +26,6 @@ from stock_weather_pipeline.automation.alerts import (
     open_alert,
     open_problems,
 )
-from stock_weather_pipeline.automation.sensors.alerts import alert_sensors
 from stock_weather_pipeline.datasets import STOCK_PRICES
 from stock_weather_pipeline.definitions import build_definitions
 from stock_weather_pipeline.errors import LakeError, SettingsError
@@ -36,6 +35,7 @@ from stock_weather_pipeline.partitions import PartitionSet
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline.settings import Settings, load_settings
 from stock_weather_pipeline.sources.vendors import Vendors
+from stock_weather_pipeline_tests.automation.ticking import Ticker
 
 # BackfillPolicy is marked beta; the version is pinned.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
@@ -44,27 +44,6 @@ DAYS = [date(2024, 3, 4), date(2024, 3, 5), date(2024, 3, 6)]
 BAD = DAYS[1]
 SECRET = "T000-very-secret-path"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-class Ticker:
-    """Ticks one sensor as the daemon does, keeping its cursor."""
-
-    def __init__(
-        self, settings: Settings, name: str, instance: dg.DagsterInstance, definitions: dg.Definitions
-    ) -> None:
-        self._sensor = next(sensor for sensor in alert_sensors(settings) if sensor.name == name)
-        self._instance = instance
-        self._definitions = definitions
-        self.cursor: str | None = None
-
-    def tick(self) -> str:
-        context = dg.build_sensor_context(
-            instance=self._instance, cursor=self.cursor, definitions=self._definitions, sensor_name=self._sensor.name
-        )
-        data = self._sensor.evaluate_tick(context)
-        assert not data.run_requests
-        self.cursor = data.cursor
-        return str(data.skip_message)
 
 
 @pytest.fixture

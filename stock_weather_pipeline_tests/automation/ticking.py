@@ -21,6 +21,7 @@ from stock_weather_pipeline.assets.landing import landing_assets
 from stock_weather_pipeline.automation.jobs import all_jobs
 from stock_weather_pipeline.automation.schedules import all_schedules
 from stock_weather_pipeline.automation.sensors import all_sensors
+from stock_weather_pipeline.automation.sensors.alerts import alert_sensors
 from stock_weather_pipeline.automation.work import Key
 from stock_weather_pipeline.checks import all_checks
 from stock_weather_pipeline.datasets import Dataset
@@ -142,6 +143,27 @@ class Platform:
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return self.lake.rows(sql)
+
+
+class Ticker:
+    """Ticks one sensor of alerts as the daemon does, keeping its cursor."""
+
+    def __init__(
+        self, settings: Settings, name: str, instance: dg.DagsterInstance, definitions: dg.Definitions
+    ) -> None:
+        self._sensor = next(sensor for sensor in alert_sensors(settings) if sensor.name == name)
+        self._instance = instance
+        self._definitions = definitions
+        self.cursor: str | None = None
+
+    def tick(self) -> str:
+        context = dg.build_sensor_context(
+            instance=self._instance, cursor=self.cursor, definitions=self._definitions, sensor_name=self._sensor.name
+        )
+        data = self._sensor.evaluate_tick(context)
+        assert not data.run_requests
+        self.cursor = data.cursor
+        return str(data.skip_message)
 
 
 @contextmanager

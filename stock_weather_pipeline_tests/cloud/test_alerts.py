@@ -15,6 +15,7 @@ from stock_weather_pipeline.cloud.alerts import SnsSink
 from stock_weather_pipeline.errors import DeliveryError
 from stock_weather_pipeline.settings import Settings, load_settings
 from stock_weather_pipeline_tests.lakes import local_lake
+from stock_weather_pipeline_tests.queues import messages, subscribed_queue
 
 NOBODY = "arn:aws:sns:us-east-1:123456789012:nobody"
 PROBLEM = Alert("run:weather:2024-06-03", "weather: run failed – 2024-06-03", "The vendor is down.", dataset="weather")
@@ -27,16 +28,10 @@ def topic(aws: EmulatedAws) -> str:
 
 @pytest.fixture
 def inbox(topic: str) -> Any:
-    sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    url = subscribed_queue(topic)
 
     def read() -> list[Any]:
-        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        for message in found:
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return [json.loads(message["Body"]) for message in found]
+        return [json.loads(message) for message in messages(url)]
 
     return read
 

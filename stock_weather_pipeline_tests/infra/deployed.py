@@ -15,18 +15,17 @@ from typing import Any
 from unittest.mock import patch
 
 import boto3
-import dagster as dg
 
 from infra import deploy
 from infra.aws import Account
 from infra.emulation import EmulatedAws
 from infra.emulation.deployed import STACK, deployed_stack
-from stock_weather_pipeline.automation.sensors.alerts import alert_sensors
 from stock_weather_pipeline.datasets import PARTITIONED
 from stock_weather_pipeline.definitions import build_definitions
 from stock_weather_pipeline.lake.aws import opening
 from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.sandbox import Sandbox
+from stock_weather_pipeline_tests.automation.ticking import Ticker
 from stock_weather_pipeline_tests.homes import Home
 
 # An emulated query is done at once.
@@ -66,45 +65,18 @@ class Deployed:
     def tick_alerts(self) -> None:
         """What the daemon does every minute with the sensor of failed runs."""
         with self.cloud.opened() as (settings, _, instance):
-            sensor = next(sensor for sensor in alert_sensors(settings) if sensor.name == "run_alerts")
-            context = dg.build_sensor_context(
-                instance=instance,
-                cursor=self._alert_cursor,
-                definitions=build_definitions(settings),
-                sensor_name=sensor.name,
-            )
-            self._alert_cursor = sensor.evaluate_tick(context).cursor
-
-    def subscribed_queue(self) -> str:
-        """The URL of a new queue that gets what the stack's topic delivers."""
-        sqs, sns = boto3.client("sqs"), boto3.client("sns")
-        url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        sns.subscribe(
-            TopicArn=deploy.outputs(self.account, STACK)["AlertTopicArn"],
-            Protocol="sqs",
-            Endpoint=arn,
-            Attributes={"RawMessageDelivery": "true"},
-        )
-        return url
-
-    def glue_job(self, name: str, first: str, last: str) -> Any:
-        """The finished run of one of the stack's jobs."""
-        arguments = {"--start": first, "--end": last}
-        run = boto3.client("glue").start_job_run(JobName=f"{STACK}-{name}", Arguments=arguments)["JobRunId"]
-        self.aws.settle()
-        return self.aws.glue_jobs.job_runs[run]
+            sensor = Ticker(settings, "run_alerts", instance, build_definitions(settings))
+            sensor.cursor = self._alert_cursor
+            sensor.tick()
+            self._alert_cursor = sensor.cursor
 
 
-def messages(queue_url: str) -> list[str]:
-    """What waits in a queue, taken out."""
-    sqs = boto3.client("sqs")
-    found: list[str] = []
-    while received := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
-        for message in received:
-            found.append(message["Body"])
-            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-    return found
+def glue_job(aws: EmulatedAws, name: str, first: str, last: str) -> Any:
+    """The finished run of one of the stack's jobs."""
+    arguments = {"--start": first, "--end": last}
+    run = boto3.client("glue").start_job_run(JobName=f"{STACK}-{name}", Arguments=arguments)["JobRunId"]
+    aws.settle()
+    return aws.glue_jobs.job_runs[run]
 
 
 def everything(home: Home) -> dict[str, list[str]]:

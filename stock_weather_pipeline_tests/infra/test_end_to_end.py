@@ -9,10 +9,12 @@ import dagster as dg
 import pytest
 
 from infra import smoke
+from infra.deploy import outputs
 from infra.emulation.deployed import STACK
 from stock_weather_pipeline_tests.automation.ticking import Platform
 from stock_weather_pipeline_tests.homes import Home
-from stock_weather_pipeline_tests.infra.deployed import Deployed, deployed_beside_a_folder, messages
+from stock_weather_pipeline_tests.infra.deployed import Deployed, deployed_beside_a_folder, glue_job
+from stock_weather_pipeline_tests.queues import messages, subscribed_queue
 
 pytestmark = [
     # BackfillPolicy is marked beta; the version is pinned.
@@ -73,7 +75,7 @@ def test_what_the_deployed_stack_made_of_a_week_equals_what_a_folder_made(tmp_pa
         found = list(smoke.look(deployed.account, STACK))
         assert len(found) > 60
         assert [str(finding) for finding in found if finding.problem] == []
-        inbox = deployed.subscribed_queue()
+        inbox = subscribed_queue(outputs(deployed.account, STACK)["AlertTopicArn"])
 
         deployed.both_run(*days("2024-06-03", "2024-06-04"))
         assert raw_bytes(cloud) == raw_bytes(local)
@@ -111,7 +113,7 @@ def test_what_the_deployed_stack_made_of_a_week_equals_what_a_folder_made(tmp_pa
         assert undone.exit_code == 0, undone.output
         assert cloud.rows("SELECT count(*) AS n FROM stock_prices") != before
         for job in ("create-parquet", "check-quality", "publish-prod"):
-            run = deployed.glue_job(job, "2024-06-06", "2024-06-06")
+            run = glue_job(deployed.aws, job, "2024-06-06", "2024-06-06")
             assert run.state == "SUCCEEDED", (job, run.log)
         assert cloud.rows("SELECT count(*) AS n FROM stock_prices") == before
         assert deployed.differences() == {}

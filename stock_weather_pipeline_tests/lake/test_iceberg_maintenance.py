@@ -21,7 +21,7 @@ from stock_weather_pipeline.lake.layout import PROD_DATABASE
 from stock_weather_pipeline.lake.local_tables import local_catalog
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lakes import local_lake
+from stock_weather_pipeline_tests.lakes import data_files, local_lake
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +72,7 @@ def publish_a_year(folder: Path, lake: Lake, days: Sequence[date]) -> None:
 
 def files_per_month(lake: Lake) -> dict[str, int]:
     found: dict[str, int] = {}
-    for file in lake.tables.data_files(NAME):
+    for file in data_files(lake, NAME):
         month = Path(file).parent.name
         found[month] = found.get(month, 0) + 1
     return found
@@ -135,7 +135,7 @@ def test_a_year_of_daily_publishes_becomes_a_file_a_month_while_queries_see_no_d
     assert second.snapshots_after == 1
     # With no older publish to go back to, the disk holds exactly what is read.
     assert second.files_deleted > len(days)
-    assert data_files_on_disk(folder) == set(lake.tables.data_files(NAME))
+    assert data_files_on_disk(folder) == set(data_files(lake, NAME))
     assert len(answers) > 3
     assert [one for one in answers if one != expected] == []
     assert totals(lake) == expected
@@ -147,7 +147,7 @@ def test_each_compacted_file_is_sorted_by_key(lake: Lake) -> None:
     for day in reversed(MARCH[:3]):
         publish(lake, day)
     lake.tables.maintain(STOCK_PRICES, 10, NOW)
-    (file,) = lake.tables.data_files(NAME)
+    (file,) = data_files(lake, NAME)
     keys = [(row["ticker"], row["trade_date"]) for row in pq.ParquetFile(file).read().to_pylist()]
     assert keys == sorted(keys)
     assert len(keys) == 6
@@ -176,7 +176,7 @@ def test_rolling_back_a_publish_keeps_the_compaction_below_it(lake: Lake) -> Non
     publish(lake, MARCH[2])
     lake.tables.rollback(NAME)
     assert totals(lake) == before
-    assert len(lake.tables.data_files(NAME)) == 1
+    assert len(data_files(lake, NAME)) == 1
 
 
 def test_the_last_publishes_can_be_undone_one_after_another_after_upkeep(lake: Lake) -> None:
@@ -201,12 +201,12 @@ def test_what_a_rollback_left_behind_is_cleaned_up(folder: Path, lake: Lake) -> 
     publish(lake, MARCH[1])
     lake.tables.rollback(NAME)
     lake.tables.maintain(STOCK_PRICES, 10, NOW)
-    assert data_files_on_disk(folder) == set(lake.tables.data_files(NAME))
+    assert data_files_on_disk(folder) == set(data_files(lake, NAME))
 
 
 def test_a_young_file_that_no_snapshot_names_is_left_to_the_publish_that_writes_it(folder: Path, lake: Lake) -> None:
     publish(lake, MARCH[0])
-    (kept,) = lake.tables.data_files(NAME)
+    (kept,) = data_files(lake, NAME)
     young, old = Path(kept).with_name("young.parquet"), Path(kept).with_name("old.parquet")
     for path in (young, old):
         path.write_bytes(b"not committed")
@@ -247,13 +247,13 @@ def test_a_publish_during_a_compaction_wins_and_the_compaction_is_repeated(
     monkeypatch.setattr(iceberg_io, "_dataframe_to_data_files", interrupt)
     lake.tables.maintain(STOCK_PRICES, 10, timedelta(hours=1))
     assert totals(lake)["n"] == 6
-    assert len(lake.tables.data_files(NAME)) == 1
+    assert len(data_files(lake, NAME)) == 1
 
 
 def test_nothing_is_deleted_when_files_of_the_table_are_missing(folder: Path, lake: Lake) -> None:
     publish(lake, MARCH[0])
     publish(lake, date(2024, 4, 1))
-    Path(lake.tables.data_files(NAME)[0]).unlink()
+    Path(data_files(lake, NAME)[0]).unlink()
     before = {path for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(LakeError, match=r"1 files that stock_prices needs are not below .* nothing was deleted"):
         lake.tables.maintain(STOCK_PRICES, 10, NOW)

@@ -19,7 +19,7 @@ from stock_weather_pipeline.errors import ConflictError, LakeError
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lakes import local_lake
+from stock_weather_pipeline_tests.lakes import data_files, local_lake
 
 MONDAY, TUESDAY, WEDNESDAY = date(2024, 1, 8), date(2024, 1, 9), date(2024, 1, 10)
 ALL = Scope()
@@ -58,7 +58,7 @@ def day(first: date, last: date | None = None) -> Scope:
 def test_a_table_that_is_not_there_reads_as_no_rows_in_the_contracts_schema(lake: Lake) -> None:
     assert not lake.tables.exists("stock_prices")
     assert lake.tables.read(STOCK_PRICES, ALL) == STOCK_PRICES.arrow_schema.empty_table()
-    assert lake.tables.data_files("stock_prices") == []
+    assert data_files(lake, "stock_prices") == []
     assert lake.tables.current("stock_prices") is None
     assert lake.tables.history("stock_prices") == []
 
@@ -168,7 +168,7 @@ def test_files_hold_one_month_each_sorted_by_key(lake: Lake) -> None:
     put(lake, *({"trade_date": d, "ticker": ticker} for d in days for ticker in ("NVDA", "AAPL", "MSFT")))
     put(lake, *({"trade_date": days[0], "ticker": ticker} for ticker in ("Z", "A")), scope=day(days[0]))
     months = set()
-    for file in lake.tables.data_files("stock_prices"):
+    for file in data_files(lake, "stock_prices"):
         rows = pq.ParquetFile(file).read().to_pylist()
         keys = [(row["ticker"], row["trade_date"]) for row in rows]
         assert keys == sorted(keys)

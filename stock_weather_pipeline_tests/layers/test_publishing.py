@@ -22,7 +22,7 @@ from stock_weather_pipeline.layers.prod import Publication, publish
 from stock_weather_pipeline.layers.raw import land
 from stock_weather_pipeline.partitions import sessions
 from stock_weather_pipeline_tests.lake.conftest import prices
-from stock_weather_pipeline_tests.lakes import bar, fetched, hours, land_prices, put_csv, replace_files
+from stock_weather_pipeline_tests.lakes import bar, data_files, fetched, hours, land_prices, put_csv, replace_files
 
 DAYS = sessions(date(2024, 1, 8), date(2024, 1, 12))
 DAY, NEXT = DAYS[0], DAYS[1]
@@ -242,7 +242,7 @@ def test_a_range_larger_than_memory_is_still_one_publish(lake: Lake, monkeypatch
     done = through(lake, days)
     assert done.rows == dict.fromkeys(days, 2)
     assert [row[:2] for row in prod(lake)] == [(ticker, day) for day in days for ticker in ("AMD", "NVDA")]
-    assert len(lake.tables.data_files("stock_prices")) == 3
+    assert len(data_files(lake, "stock_prices")) == 3
     # One day of one month again: the others cost nothing, and one step back is the whole publish.
     land_prices(lake, days[2:3], "NVDA", "AMD", close="11.5")
     assert through(lake, days).changed == {days[2]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any
 
 import boto3
 import pytest
@@ -15,8 +14,9 @@ from infra.aws import Account
 from infra.emulation import EmulatedAws
 from infra.emulation.deployed import STACK, deployed_stack
 from stock_weather_pipeline.sandbox import Sandbox
+from stock_weather_pipeline_tests.infra.deployed import glue_job
 
-DAYS = {"--start": "2024-06-03", "--end": "2024-06-04"}
+DAYS = ("2024-06-03", "2024-06-04")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,6 @@ def athena_rows(sql: str) -> list[tuple[str | None, ...]]:
     return [tuple(cell.get("VarCharValue") for cell in row["Data"]) for row in rows[1:]]
 
 
-def job(aws: EmulatedAws, name: str) -> Any:
-    run = boto3.client("glue").start_job_run(JobName=f"{STACK}-{name}", Arguments=DAYS)["JobRunId"]
-    aws.settle()
-    return aws.glue_jobs.job_runs[run]
-
-
 def test_the_smoke_test_finds_every_resource_and_everything_working(
     deployed: tuple[EmulatedAws, Account],
 ) -> None:
@@ -64,7 +58,7 @@ def test_what_schedules_fetch_is_delivered_typed_judged_and_published(deployed: 
     assert [(i.event, i.error) for i in aws.functions.invocations if i.error] == []
     assert len(aws.firehose.flush()) == 2
     for name in ("create-parquet", "check-quality", "publish-prod"):
-        run = job(aws, name)
+        run = glue_job(aws, name, *DAYS)
         assert run.state == "SUCCEEDED", (name, run.log)
     prices = athena_rows("SELECT trade_date, count(*) AS n FROM stock_weather.stock_prices GROUP BY trade_date")
     assert prices == [("2024-06-03", "1")]
