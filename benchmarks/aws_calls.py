@@ -27,15 +27,13 @@ from unittest.mock import patch
 from benchmarks import data
 from benchmarks.backfill import environment
 from benchmarks.measuring import child, machine, python
+from infra.emulation.lake_account import BUCKETS, SETTINGS, WORKGROUP, make_lake_account
 from stock_weather_pipeline.datasets import LOCATIONS, PARTITIONED, STOCK_SPLITS, Dataset
 from stock_weather_pipeline.datasets.contract import ColumnType
 
 if TYPE_CHECKING:
     from infra.emulation import EmulatedAws
 
-BUCKETS = {kind: f"stock-weather-{kind}" for kind in ("raw", "parquet", "results")}
-DATABASES = ("stock_weather", "stock_weather_raw", "stock_weather_parquet", "stock_weather_quarantine")
-WORKGROUP = "stock-weather"
 LEAST_BYTES = 10 * 1024 * 1024
 """What Athena bills for any query but definitions."""
 
@@ -62,14 +60,8 @@ class Account:
         self.athena: Any = boto3.client("athena")
         self.glue: Any = boto3.client("glue")
         self.s3: Any = boto3.client("s3")
-        for bucket in BUCKETS.values():
-            self.s3.create_bucket(Bucket=bucket)
-        for database in (*DATABASES, _PLAIN):
-            self.glue.create_database(DatabaseInput={"Name": database})
-        results = f"s3://{BUCKETS['results']}/athena/"
-        self.athena.create_work_group(
-            Name=WORKGROUP, Configuration={"ResultConfiguration": {"OutputLocation": results}}
-        )
+        make_lake_account()
+        self.glue.create_database(DatabaseInput={"Name": _PLAIN})
 
     def used_by(self, action: Callable[[], object]) -> Usage:
         """What the action asks of the account. Queries that define views scan nothing and are free."""
@@ -208,8 +200,7 @@ def compare(ticker_count: int, session_count: int) -> dict[str, tuple[Usage, Usa
         variables = {
             **environment(Path(folder), days[0]),
             **aws.environment,
-            "STOCK_WEATHER_DEPLOYMENT": "aws",
-            **{f"STOCK_WEATHER_{kind.upper()}_BUCKET": bucket for kind, bucket in BUCKETS.items()},
+            **SETTINGS,
             "STOCK_WEATHER_TICKERS": ",".join(tickers),
         }
         with patch.dict(os.environ, variables):

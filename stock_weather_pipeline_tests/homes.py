@@ -149,11 +149,10 @@ class Home:
 
 def home_on_aws(folder: Path, url: str) -> Home:
     """A home whose lake is in the emulated account that the environment leads to."""
+    from infra.emulation.lake_account import SETTINGS  # moto takes seconds to load
+
     account = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    buckets = {
-        f"STOCK_WEATHER_{kind.upper()}_BUCKET": f"stock-weather-{kind}" for kind in ("raw", "parquet", "results")
-    }
-    return Home(folder, url, extra={"STOCK_WEATHER_DEPLOYMENT": "aws", **buckets, **account})
+    return Home(folder, url, extra={**SETTINGS, **account})
 
 
 @contextmanager

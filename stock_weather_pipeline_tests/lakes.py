@@ -13,9 +13,9 @@ import pytest
 
 from stock_weather_pipeline.datasets import STOCK_PRICES, WEATHER, Dataset
 from stock_weather_pipeline.lake.interfaces import Lake
-from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day, ExternalTable, Layer, external_table
+from stock_weather_pipeline.lake.layout import Day, ExternalTable, Layer, external_table
 from stock_weather_pipeline.partitions import new_york_day, utc_window
-from stock_weather_pipeline.settings import Settings, load_settings
+from stock_weather_pipeline.settings import load_settings
 from stock_weather_pipeline.sources.base import PARTITION_DAY
 from stock_weather_pipeline.sources.tables import Fetched
 
@@ -43,36 +43,18 @@ def data_files(lake: Lake, name: str) -> Sequence[str]:
     return contents.files if contents is not None else []
 
 
-def make_account() -> Settings:
-    """What the stack makes of an empty account, as far as the lake needs it, and the settings that name it."""
-    import boto3
-
-    buckets = {f"{kind}_bucket": f"stock-weather-{kind}" for kind in ("raw", "parquet", "results")}
-    s3, glue, athena = boto3.client("s3"), boto3.client("glue"), boto3.client("athena")
-    for bucket in buckets.values():
-        s3.create_bucket(Bucket=bucket)
-    for database in (PROD_DATABASE, *(layer.database for layer in Layer)):
-        glue.create_database(DatabaseInput={"Name": database})
-    athena.create_work_group(
-        Name="stock-weather",
-        Configuration={
-            "EnforceWorkGroupConfiguration": True,
-            "ResultConfiguration": {"OutputLocation": f"s3://{buckets['results_bucket']}/athena/"},
-        },
-    )
-    return load_settings({"deployment": "aws", **buckets})
-
-
 @contextmanager
 def emulated_lake() -> Iterator[tuple[Lake, EmulatedAws]]:
     """A lake on an empty emulated account, and the account. The environment leads there meanwhile."""
     from infra.emulation import emulated_aws  # moto takes seconds to load
+    from infra.emulation.lake_account import BUCKETS, make_lake_account
     from stock_weather_pipeline.lake.aws.opening import aws_lake
 
     with emulated_aws() as aws, pytest.MonkeyPatch.context() as patch:
         for name, value in aws.environment.items():
             patch.setenv(name, value)
-        settings = make_account()
+        make_lake_account()
+        settings = load_settings({"deployment": "aws", **{f"{kind}_bucket": name for kind, name in BUCKETS.items()}})
         aws.calls.reset()
         yield aws_lake(settings, poll_s=0.02), aws
 
