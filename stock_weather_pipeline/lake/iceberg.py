@@ -45,6 +45,9 @@ _PROPERTIES = {
     "write.parquet.row-group-limit": "20000",
     # Prices hardly repeat, and a dictionary of them is larger than they are; that of a group's tickers is smaller.
     "write.parquet.dict-size-bytes": "16384",
+    # A query for one ticker unpacks the pages it is on; a dictionary that is too large is given up after so many rows.
+    "write.parquet.page-size-bytes": "32768",
+    "write.parquet.page-row-limit": "1024",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     # PyIceberg would repeat a commit without asking again what is to be published; `publish` does.
