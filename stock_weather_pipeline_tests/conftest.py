@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 from stock_weather_pipeline.sandbox import Sandbox
@@ -35,6 +37,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ordered += [item for module in modules[n::workers] for item in module]
         ordered += islice(short, max(0, end - len(ordered)))
     items[:] = ordered
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_of_services_are_read_once() -> Iterator[None]:
+    """Hundreds of tests open an AWS session of their own, each of which would decode megabytes of JSON again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")

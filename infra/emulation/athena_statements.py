@@ -12,8 +12,9 @@ import math
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -83,6 +84,32 @@ class Unload:
     partitioned_by: tuple[str, ...]
 
 
+@cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """One for all statements: making one takes longer than most of them."""
+    connection = duckdb.connect(
+        ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    )
+    # A table that a statement names twice is read twice by Athena.
+    connection.execute(
+        "SET GLOBAL TimeZone = 'UTC'; SET GLOBAL disabled_optimizers = 'common_subplan'; "
+        "SET GLOBAL enable_external_file_cache = false"
+    )
+    return connection
+
+
+@contextmanager
+def _own_database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to an empty database, which is gone afterwards."""
+    name = f"statement_{uuid.uuid4().hex}"
+    with _duckdb().cursor() as connection:
+        connection.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
+        try:
+            yield connection
+        finally:
+            connection.execute(f"USE memory; DETACH {name}")
+
+
 def is_ddl(sql: str) -> bool:
     return sql.lstrip().upper().startswith(("CREATE", "DROP", "SHOW", "ALTER", "DESCRIBE"))
 
@@ -95,9 +122,8 @@ class StatementRun:
         self._storage = storage
         self._database = database
         self._scan_limit = scan_limit
-        self._connection = duckdb.connect(
-            ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-        )
+        self._until_ended = ExitStack()
+        self._connection = self._until_ended.enter_context(_own_database())
         self._schema: dict[tuple[str, str], dict[str, str]] = {}
         self._scanned_bytes = 0
 
@@ -108,11 +134,6 @@ class StatementRun:
     def run(self, sql: str, *, fail_halfway: bool = False) -> Outcome:
         """Raises QueryFailedError, ScanLimitError, or duckdb.InterruptException once stopped."""
         try:
-            self._connection.execute("SET TimeZone = 'UTC'")
-            # A table that a statement names twice is read twice by Athena.
-            self._connection.execute(
-                "SET disabled_optimizers = 'common_subplan'; SET enable_external_file_cache = false"
-            )
             outcome = self._dispatched(sql, fail_halfway)
         except SqlNotAllowedError as error:
             name = "SYNTAX_ERROR" if isinstance(error.__cause__, SqlglotError) else "NOT_SUPPORTED"
@@ -128,7 +149,7 @@ class StatementRun:
         except duckdb.Error as error:
             raise QueryFailedError(f"{_error_name(error)}: {str(error).splitlines()[0]}") from error
         finally:
-            self._connection.close()
+            self._until_ended.close()
         if fail_halfway:
             raise _halfway()
         return outcome
@@ -342,7 +363,7 @@ def _pruned(expression: exp.Expr, database: str, name: str, table: GlueTable) ->
                 return partitions
             conditions.append((node, found))
     kept: set[tuple[str, ...]] = set()
-    with duckdb.connect(":memory:") as connection:
+    with _own_database() as connection:
         connection.execute(f'CREATE SCHEMA "{database}"')
         declared = ", ".join(f'"{column}" VARCHAR' for column in columns)
         connection.execute(f'CREATE TABLE "{database}".values_of ({declared})')
