@@ -16,7 +16,7 @@ run: $(VENV)/runtime ## Materialize every layer of both datasets and show what i
 	@$(BIN)/stock-weather run
 
 test: $(VENV)/dev ## Run the tests
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 dev: $(VENV)/runtime ## Start the Dagster UI with its daemon
 	@$(BIN)/stock-weather dev

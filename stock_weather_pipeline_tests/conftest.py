@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
-from pathlib import Path
 
 import botocore.session
 import pytest
@@ -19,24 +17,10 @@ for _name in [name for name in os.environ if name.startswith(("AWS_", "STOCK_WEA
     del os.environ[_name]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What has a time limit of its own is long and begins first, so that no worker waits for it at the end.
-
-    Each worker begins with an equal part of the list; the long modules are dealt out to the fronts of these parts.
-    """
-    long_by_module: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        if item.get_closest_marker("timeout"):
-            long_by_module.setdefault(item.path, []).append(item)
-    modules = list(long_by_module.values())
-    short = iter([item for item in items if not item.get_closest_marker("timeout")])
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    ordered: list[pytest.Item] = []
-    for n in range(workers):
-        end = len(ordered) + (len(items) - len(ordered)) // (workers - n)
-        ordered += [item for module in modules[n::workers] for item in module]
-        ordered += islice(short, max(0, end - len(ordered)))
-    items[:] = ordered
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file with a test that has a time limit of its own is long and begins first: workers take whole files in order."""
+    long = {item.path for item in items if item.get_closest_marker("timeout")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session", autouse=True)

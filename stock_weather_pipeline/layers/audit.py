@@ -61,6 +61,7 @@ AUDITS = Dataset(
     day_sql="day",
 )
 
+_METRICS = ("raw", "duplicates", "parquet", "quarantined", "nulls", "broken", "repeated")
 _SAMPLE_ROWS = 5
 _SAMPLED_DAYS = 20
 
@@ -181,15 +182,13 @@ def _measure(lake: Lake, dataset: Dataset, days: Sequence[Day]) -> tuple[dict[Da
         left, left_bad = _measure(lake, dataset, days[:middle])
         right, right_bad = _measure(lake, dataset, days[middle:])
         return {**left, **right}, {**left_bad, **right_bad}
-    metrics: dict[Day, dict[str, int]] = {day: defaultdict(int) for day in days}
-    for row in rows:
-        # Between two sessions there may be a holiday with quarantined rows of its own; it is not judged.
-        if row["partition_day"] in metrics:
-            metrics[row["partition_day"]][row["metric"]] = int(row["amount"])
-    return metrics, {}
+    # Between two sessions there may be a holiday with quarantined rows of its own; it is not judged.
+    counted = {row["partition_day"]: {name: int(row[name]) for name in _METRICS} for row in rows}
+    return {day: counted.get(day, dict.fromkeys(_METRICS, 0)) for day in days}, {}
 
 
 def _metrics_sql(dataset: Dataset, days: Sequence[Day]) -> str:
+    """A row for each day with the `_METRICS`. Every table is read once."""
     names, key = ", ".join(dataset.column_names), ", ".join(dataset.key)
 
     def rows_of(layer: Layer) -> str:
@@ -198,27 +197,30 @@ def _metrics_sql(dataset: Dataset, days: Sequence[Day]) -> str:
             f"{external_table(dataset, layer).qualified_name} WHERE {days_predicate(dataset, days)}"
         )
 
+    def counted(source: str, **found: str) -> str:
+        return (
+            f"SELECT partition_day, {', '.join(f'{found.get(name, 0)} AS {name}' for name in _METRICS)} FROM {source}"
+        )
+
     broken = " OR ".join(f"NOT ({rule.sql})" for rule in row_rules(dataset)) or "FALSE"
-    metrics = {
-        "raw": "SELECT partition_day, sum(copies) AS amount FROM raw GROUP BY partition_day",
-        "duplicates": "SELECT partition_day, sum(copies - 1) AS amount FROM raw GROUP BY partition_day",
-        "parquet": "SELECT partition_day, count(*) AS amount FROM typed GROUP BY partition_day",
-        "quarantined": f"SELECT partition_day, count(*) AS amount FROM ({rows_of(Layer.QUARANTINE)}) "
-        "GROUP BY partition_day",
-        "nulls": f"SELECT partition_day, count_if({missing_required(dataset)}) AS amount FROM typed "
-        "GROUP BY partition_day",
-        "broken": f"SELECT partition_day, count_if({broken}) AS amount FROM typed GROUP BY partition_day",
-        "repeated": "SELECT partition_day, sum(copies) AS amount FROM (SELECT partition_day, count(*) AS copies "
-        f"FROM typed GROUP BY partition_day, {key} HAVING count(*) > 1) GROUP BY partition_day",
-    }
-    parts = " UNION ALL ".join(
-        f"SELECT partition_day, '{name}' AS metric, CAST(amount AS BIGINT) AS amount FROM ({sql})"
-        for name, sql in metrics.items()
+    distinct = f"SELECT partition_day, count(*) AS copies FROM ({rows_of(Layer.RAW)}) GROUP BY partition_day, {names}"
+    keys = (
+        f"SELECT partition_day, count(*) AS copies, count_if({missing_required(dataset)}) AS nulls, "
+        f"count_if({broken}) AS broken FROM ({rows_of(Layer.PARQUET)}) GROUP BY partition_day, {key}"
     )
-    return (
-        f"WITH raw AS (SELECT partition_day, {names}, count(*) AS copies FROM ({rows_of(Layer.RAW)}) "
-        f"GROUP BY partition_day, {names}), typed AS ({rows_of(Layer.PARQUET)}) {parts}"
-    )
+    parts = [
+        counted(f"({distinct})", raw="copies", duplicates="copies - 1"),
+        counted(
+            f"({keys})",
+            parquet="copies",
+            nulls="nulls",
+            broken="broken",
+            repeated="CASE WHEN copies > 1 THEN copies ELSE 0 END",
+        ),
+        counted(f"({rows_of(Layer.QUARANTINE)})", quarantined="1"),
+    ]
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in _METRICS)
+    return f"SELECT partition_day, {sums} FROM ({' UNION ALL '.join(parts)}) GROUP BY partition_day"
 
 
 def _judge(dataset: Dataset, day: Day, counts: Mapping[str, int], version: str) -> list[Finding]:
