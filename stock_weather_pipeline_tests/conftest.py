@@ -18,7 +18,7 @@ for _name in [name for name in os.environ if name.startswith(("AWS_", "STOCK_WEA
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers take whole files, in order: one with a test that has a time limit of its own is long, and begins first."""
+    """Workers take whole files in order: one with a test that has a time limit of its own is long and begins first."""
     long = {item.path for item in items if item.get_closest_marker("timeout")}
     items.sort(key=lambda item: item.path not in long)
 
