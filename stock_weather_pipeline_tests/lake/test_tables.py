@@ -71,6 +71,20 @@ def test_ensure_makes_an_empty_table_once(lake: Lake) -> None:
     assert lake.tables.history("stock_prices") == []
 
 
+def test_one_ticker_of_a_large_day_is_a_small_part_of_its_file(tmp_path: Path) -> None:
+    lake = local_lake(tmp_path)
+    tickers = [f"T{n:05d}" for n in reversed(range(25_000))]
+    put(lake, *({"ticker": ticker, "trade_date": MONDAY, "close": 9.0 + n / 1e7} for n, ticker in enumerate(tickers)))
+    (file,) = data_files(lake, "stock_prices")
+    groups = pq.read_metadata(file.removeprefix("file://"))
+    of_tickers = [groups.row_group(n).column(STOCK_PRICES.column_names.index("ticker")) for n in range(2)]
+    assert groups.num_row_groups == 2
+    assert [(found.statistics.min, found.statistics.max) for found in of_tickers] == [
+        ("T00000", "T19999"),
+        ("T20000", "T24999"),
+    ]
+
+
 def test_a_publish_replaces_exactly_its_days(lake: Lake) -> None:
     put(lake, *({"trade_date": d} for d in (MONDAY, TUESDAY, WEDNESDAY)))
     put(lake, {"trade_date": TUESDAY, "close": 10.0, "ticker": "AAPL"}, scope=day(TUESDAY))

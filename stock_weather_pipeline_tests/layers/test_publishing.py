@@ -10,13 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlglot import exp
 
-from stock_weather_pipeline.datasets import STOCK_PRICES, STOCK_SPLITS, WEATHER
+from stock_weather_pipeline.datasets import DATASETS, STOCK_PRICES, STOCK_SPLITS, WEATHER, Dataset
+from stock_weather_pipeline.lake import dialect
 from stock_weather_pipeline.lake.duckdb_engine import DuckDbEngine
 from stock_weather_pipeline.lake.interfaces import Lake, Scope
 from stock_weather_pipeline.lake.layout import Layer, external_table
 from stock_weather_pipeline.layers import chunks
-from stock_weather_pipeline.layers.audit import CHECKS, audit, verdicts
+from stock_weather_pipeline.layers.audit import CHECKS, _metrics_sql, audit, verdicts
 from stock_weather_pipeline.layers.parquet import type_days
 from stock_weather_pipeline.layers.prod import Publication, publish
 from stock_weather_pipeline.layers.raw import land
@@ -81,6 +83,15 @@ def test_what_is_wrong_with_stored_rows_is_found_with_a_sample(
     if check != "rows_accounted":
         assert json.loads(finding.sample or "")[0]["ticker"] == "NVDA"
     assert all(finding.passed for (day, _), finding in found.items() if day == NEXT)
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
+def test_the_audit_reads_each_table_once(dataset: Dataset) -> None:
+    """Athena reads, and bills, a table as often as a statement names it."""
+    days = [None] if dataset.partition_set is None else DAYS
+    named = dialect.parse(_metrics_sql(dataset, days)).find_all(exp.Table)
+    tables = [external_table(dataset, layer) for layer in (Layer.PARQUET, Layer.QUARANTINE, Layer.RAW)]
+    assert sorted((table.db, table.name) for table in named) == sorted((t.database, t.name) for t in tables)
 
 
 def test_a_null_in_a_required_column_is_found(lake: Lake) -> None:
