@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from stock_weather_pipeline.assets.lineage import of_view
 from stock_weather_pipeline.assets.previews import chart, last_rows, numbers
 from stock_weather_pipeline.assets.reporting import OWNERS, accounted, days_of, materialized
+from stock_weather_pipeline.datasets.contract import ColumnType
 from stock_weather_pipeline.lake.interfaces import Lake
 from stock_weather_pipeline.lake.layout import PROD_DATABASE, Day
 from stock_weather_pipeline.layers.views import create, newest_rows, read
 from stock_weather_pipeline.partitions import partitions_definition
 from stock_weather_pipeline.views import VIEWS, View
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def view_asset(view: View, start: date) -> dg.AssetsDefinition:
@@ -30,9 +34,7 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         code_version=view.code_version,
         metadata={
-            "dagster/column_schema": dg.TableSchema(
-                columns=[dg.TableColumn(name, description=comment) for name, comment in view.columns.items()]
-            ),
+            "dagster/column_schema": _schema(view, {}),
             "dagster/table_name": f"{PROD_DATABASE}.{view.name}",
         },
     )
@@ -48,6 +50,7 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
         versions: dict[Day, str] = dict.fromkeys(days, view.code_version)
         about = {
             "preview": last_rows(history),
+            "dagster/column_schema": _schema(view, _types(found.sample.schema)),
             "dagster/column_lineage": of_view(view.name),
             **_drawn(view, history),
             **cost,
@@ -55,6 +58,21 @@ def view_asset(view: View, start: date) -> dg.AssetsDefinition:
         return materialized(context, metadata, versions, about)
 
     return asset
+
+
+def _schema(view: View, types: Mapping[str, str]) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, types.get(name, "known once materialized"), description=comment)
+            for name, comment in view.columns.items()
+        ]
+    )
+
+
+def _types(schema: "pa.Schema") -> dict[str, str]:
+    """What the engine made of each column, as the columns of tables are shown."""
+    named = {kind.arrow: kind.value.lower() for kind in ColumnType}
+    return {field.name: named.get(field.type, str(field.type)) for field in schema}
 
 
 def _drawn(view: View, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

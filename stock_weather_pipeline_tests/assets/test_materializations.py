@@ -55,6 +55,9 @@ def test_the_newest_day_carries_what_is_said_about_the_run(finished: Home) -> No
     assert newest["close"] > 0
     assert "macd" not in newest, "the window is not full"
     assert newest["dagster/column_lineage"] == of_view("macd")
+    types = {column.name: column.type for column in newest["dagster/column_schema"].columns}
+    doubles = dict.fromkeys(["close", "macd", "signal", "histogram"], "double")
+    assert types == {"ticker": "varchar", "trade_date": "date", **doubles}
     assert set(older) == {"dagster/partition_row_count"}
 
 
