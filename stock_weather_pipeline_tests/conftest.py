@@ -8,6 +8,7 @@ from functools import cache
 
 import botocore.session
 import pytest
+from hypothesis import settings
 
 from stock_weather_pipeline.sandbox import Sandbox
 from stock_weather_pipeline_tests.homes import Home
@@ -15,6 +16,11 @@ from stock_weather_pipeline_tests.homes import Home
 # Whoever runs the tests may have an account, a key and settings of their own; moto asks for the profile when imported.
 for _name in [name for name in os.environ if name.startswith(("AWS_", "STOCK_WEATHER_", "POLYGON_API_KEY"))]:
     del os.environ[_name]
+
+
+# No test is timed: a busy machine is no defect.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
