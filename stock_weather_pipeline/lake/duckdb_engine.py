@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from stock_weather_pipeline.errors import LakeError, QueryError, UnreadableFileError
 from stock_weather_pipeline.lake import dialect
 from stock_weather_pipeline.lake.interfaces import Contents, Output, Spent, StoredDay, StoredObject
-from stock_weather_pipeline.lake.layout import DAY_COLUMNS, PROD_DATABASE, Day, ExternalTable, Layer
+from stock_weather_pipeline.lake.layout import DAY_COLUMNS, PROD_DATABASE, Day, ExternalTable, Layer, text_list
 from stock_weather_pipeline.lake.local_catalog import LocalCatalog
 from stock_weather_pipeline.lake.local_objects import LocalObjects
 from stock_weather_pipeline.lake.parquet_files import first_rows
@@ -337,8 +337,8 @@ def _literal(value: object) -> str:
 
 def _file_list(files: Sequence[Path]) -> str:
     """DuckDB's list of exactly these files: it would take `*`, `?` and `[` in a path for a pattern."""
-    escaped = (re.sub(r"[*?\[]", r"[\g<0>]", str(file)).replace("'", "''") for file in files)
-    return "[" + ", ".join(f"'{file}'" for file in escaped) + "]"
+    escaped = (re.sub(r"[*?\[]", r"[\g<0>]", str(file)) for file in files)
+    return f"[{text_list(escaped)}]"
 
 
 def _file_schema(table: ExternalTable) -> pa.Schema:

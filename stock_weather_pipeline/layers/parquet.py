@@ -15,7 +15,7 @@ from stock_weather_pipeline.lake.layout import Day, Layer, days_predicate, exter
 from stock_weather_pipeline.layers import catalog
 from stock_weather_pipeline.layers.chunks import by_size
 
-# Up to where every whole number is one of DOUBLE.
+# Of the type, or up to where every whole number is a DOUBLE.
 _LARGEST = {ColumnType.INTEGER: "2147483647", ColumnType.BIGINT: "9007199254740992"}
 _NUMERIC = {ColumnType.DOUBLE, *_LARGEST}
 _FORM_OF_NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"

@@ -194,13 +194,12 @@ def _differing(days: Sequence[Day], candidate: pa.Table, held: pa.Table) -> list
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not held.num_rows:
-        # Published for the first time: comparing every value with nothing would take as long as storing it.
-        filled = _rows_per_day(candidate)
-        return [day for day in days if day in filled]
-    # A row that is once in both tables occurs twice.
-    both = pa.concat_tables([candidate, held]).group_by(candidate.column_names).aggregate([([], "count_all")])
-    differs = set(both.filter(pc.not_equal(both["count_all"], 2))[PARTITION_DAY].to_pylist())
+    differing = candidate
+    if held.num_rows:
+        # A row that is once in both tables occurs twice.
+        both = pa.concat_tables([candidate, held]).group_by(candidate.column_names).aggregate([([], "count_all")])
+        differing = both.filter(pc.not_equal(both["count_all"], 2))
+    differs = set(differing[PARTITION_DAY].unique().to_pylist())
     return [day for day in days if day in differs]
 
 
