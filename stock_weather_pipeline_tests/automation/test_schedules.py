@@ -151,7 +151,7 @@ def test_the_schedules_tick_exactly_once_on_days_of_23_and_25_hours(name: str, d
     assert days == [start.date() + n * step for n in range(3)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     first=st.dates(date(2024, 1, 2), date(2024, 10, 1)),
     nights_up=st.lists(st.booleans(), min_size=1, max_size=24),

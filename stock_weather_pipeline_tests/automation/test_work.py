@@ -66,7 +66,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 states = st.fixed_dictionaries({day: st.integers(0, len(CHAIN)) for day in DAYS})
 some_days = st.sets(st.sampled_from(DAYS))
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @relaxed

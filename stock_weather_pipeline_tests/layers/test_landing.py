@@ -118,7 +118,7 @@ def _fetched_close(hour: int) -> str:
     return json.dumps(_record(MONDAY, close=100 + hour, fetched_at=f"2024-03-12T{hour:02}:00:00Z"))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations(range(5)), cuts=st.sets(st.integers(1, 4)))
 def test_the_newest_record_wins_in_whatever_order_and_batches_objects_come(
     tmp_path_factory: pytest.TempPathFactory, order: Sequence[int], cuts: set[int]
@@ -321,7 +321,7 @@ def test_a_rejected_object_keeps_its_bytes_beside_its_reason(lake: Lake) -> None
     assert _reasons(lake) == ["no such dataset"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=200) | st.text(alphabet='{}[]":,\n a1\\', max_size=200).map(str.encode))
 def test_whatever_bytes_arrive_are_told_as_records_or_rejections(data: bytes) -> None:
     contents = read_contents(STOCK_PRICES, data, START, False, NOW)

@@ -169,7 +169,7 @@ TEXTS = st.one_of(st.none(), st.sampled_from(_ODD), st.text(max_size=12), st.flo
 
 @pytest.mark.parametrize("dataset", [STOCK_PRICES, WEATHER], ids=lambda dataset: dataset.name)
 @given(data=st.data())
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_a_vendor_sends_every_row_is_accounted_for(dataset: Dataset, data: st.DataObject) -> None:
     good = bar(DAY) if dataset is STOCK_PRICES else hours(DAY)[3]
     row = st.tuples(*(st.one_of(st.just(good[name]), TEXTS) for name in dataset.column_names))

@@ -29,7 +29,7 @@ def hour_of(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp() // 3600)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(TICKERS), st.dates(date(1999, 1, 1), date(2026, 11, 30)), st.integers(0, 400))
 def test_a_bar_does_not_depend_on_the_range_that_is_asked(ticker: str, first: date, days: int) -> None:
     last = min(first + timedelta(days=days), date(2026, 12, 31))
@@ -37,7 +37,7 @@ def test_a_bar_does_not_depend_on_the_range_that_is_asked(ticker: str, first: da
     assert MARKET.bars(ticker, first, last) == expected
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.dates(date(1999, 1, 1), date(2026, 11, 30)))
 def test_the_grouped_day_has_the_bars_of_the_ranges(day: date) -> None:
     grouped = dict(MARKET.grouped(day))
@@ -116,7 +116,7 @@ def test_the_markets_warts_are_there() -> None:
     assert {ticker[-2:] for ticker in MARKET.tickers} >= {"pA", ".B"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(-90, 90),
     st.integers(-180, 180),

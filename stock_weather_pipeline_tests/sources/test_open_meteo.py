@@ -128,7 +128,7 @@ def test_a_partition_holds_the_hours_of_that_day_in_new_york(
     assert set(chunk.table.column(PARTITION_DAY).to_pylist()) == {day}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(first=st.dates(date(1990, 1, 1), date(2030, 1, 1)), length=st.integers(1, 40))
 def test_every_day_of_a_range_has_each_of_its_hours_once(first: date, length: int) -> None:
     vendor, clock = Vendor(), FakeClock()
@@ -245,7 +245,7 @@ def some_places(count: int) -> list[Location]:
     return [Location(f"Place {n:03d}", 40.0, -70.0, 5.0, "America/New_York") for n in range(count)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(places=st.integers(1, 250), length=st.integers(1, 5000))
 def test_no_call_weighs_more_than_the_budget_and_all_days_and_places_are_covered(places: int, length: int) -> None:
     source = WeatherSource("http://127.0.0.1:1", some_places(places))
